@@ -1,0 +1,141 @@
+package backends
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// A Scanner walks the keys without blocking the server. Every matching key that
+// lives through the walk comes at least once, and may come twice. A key whose
+// facts were asked for and that vanished meanwhile is left out.
+//
+// A *ShardError says that one shard was lost, a *Notice that a fact is not to
+// be had: the walk goes on. Any other error ends it, the context's included.
+// Shards are walked in parallel, and their pages come as they arrive. When the
+// caller stops early, Scan has stopped too once the loop is left.
+type Scanner interface {
+	Scan(ctx context.Context, q Query) iter.Seq2[Page, error]
+}
+
+// An Inspector tells facts about given keys. Missing keys are skipped; the
+// order of the others is kept. Errors are as in Scanner.
+type Inspector interface {
+	Inspect(ctx context.Context, want Facts, keys iter.Seq[string]) iter.Seq2[Entry, error]
+}
+
+// A Store gets and sets plain values. Get returns ErrMiss when the key is
+// absent and ErrWrongType when it holds no plain value. A ttl of NoTTL or 0
+// stores without expiry.
+type Store interface {
+	Get(ctx context.Context, key string) ([]byte, error)
+	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
+}
+
+// A Reader shows one key in full: every fact, and a window of the value. It
+// returns ErrMiss when the key is absent. A type whose value it cannot read is
+// not an error: Value.Opaque then says why.
+type Reader interface {
+	Read(ctx context.Context, key string, w Window) (Value, error)
+}
+
+// A Window bounds how much of a value is read. A zero field takes the
+// default; All reads everything, whatever it costs.
+type Window struct {
+	Bytes    int64 // of a string; default DefaultWindowBytes
+	Elements int64 // of a collection; default DefaultWindowElements
+	All      bool
+}
+
+// The window that Reader uses where the caller names none.
+const (
+	DefaultWindowBytes    = 64 << 10
+	DefaultWindowElements = 100
+)
+
+// A Value is a key with what was read of its value.
+type Value struct {
+	Entry
+	Data     []byte    // of a string, from its first byte
+	Elements []Element // of a collection
+	Total    int64     // bytes (string) or elements there are; more than what was read when the window cut
+	Opaque   string    // why the value could not be read; empty when it could
+	Touched  bool      // reading it may have marked the key as used (the server cannot be told otherwise)
+	Notices  []*Notice // facts that could not be had
+}
+
+// Whole tells whether the value was read to its end.
+func (v *Value) Whole() bool {
+	return v.Opaque == "" && int64(len(v.Data))+int64(len(v.Elements)) >= v.Total
+}
+
+// An Element is one part of a collection. Which fields mean something depends
+// on the type: list Index, Value; set Value; hash Name, Value, TTL; sorted set
+// Value, Score; stream Name (the ID), Pairs.
+type Element struct {
+	Index int64
+	Name  []byte
+	Value []byte
+	Score float64
+	TTL   time.Duration // of a hash field; NoTTL where it has none or the server knows none
+	Pairs [][2][]byte   // field and value, in order
+}
+
+// A StatsReader reads every node's counters, in one round trip a node. Nodes
+// that could not be asked are *ShardErrors joined in the error; the others'
+// Stats are returned beside it.
+type StatsReader interface {
+	Stats(ctx context.Context) ([]Stats, error)
+}
+
+// Stats is one node's own account of itself at one moment. Counts holds only
+// what the node told: an absent counter is unknown, not zero.
+type Stats struct {
+	Node     string // address
+	Software string // "redis", "valkey", "memcached", "embedded"
+	Version  string
+	Role     string        // "master", "replica", or "" where there are no roles
+	RunID    string        // changes when the process restarts; "" where the server has none
+	Uptime   time.Duration // seconds resolution
+	At       time.Time     // when the answer came
+	RTT      time.Duration // round trip of one empty command (PING), measured just before
+	Policy   string        // eviction policy, or ""
+	Counts   map[Counter]uint64
+}
+
+// A Counter names one number of Stats.
+type Counter string
+
+// Counters that only grow while a server process lives (unless somebody resets
+// them), counted since its start.
+const (
+	Hits          Counter = "hits"           // lookups that found the key
+	Misses        Counter = "misses"         // lookups that did not
+	Expired       Counter = "expired"        // keys removed because their TTL ran out
+	Evicted       Counter = "evicted"        // keys removed for want of memory
+	Commands      Counter = "commands"       // commands processed
+	FailedCalls   Counter = "failed_calls"   // commands that failed while they ran
+	RejectedCalls Counter = "rejected_calls" // commands refused before they ran
+	ErrorReplies  Counter = "error_replies"  // error replies of any kind
+)
+
+// Gauges: the value of a moment.
+const (
+	Keys       Counter = "keys"
+	UsedMemory Counter = "used_memory" // bytes
+	MaxMemory  Counter = "max_memory"  // bytes; 0: no limit
+	Clients    Counter = "clients"
+)
+
+// A Sharder hands out the parts a cache is made of. Visiting all shards visits
+// the whole once. The parent owns them: closing it closes them.
+type Sharder interface {
+	Shards(ctx context.Context) ([]Backend, error)
+}
+
+// A Footprinter owns up to the marks it leaves: Footprint is the number of
+// lookups made so far through this connection that the server counts among
+// its hits and misses.
+type Footprinter interface {
+	Footprint() int64
+}

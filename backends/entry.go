@@ -1,0 +1,90 @@
+package backends
+
+import (
+	"strings"
+	"time"
+)
+
+// An Entry is a key and what is known of it. Fields whose fact is not in Have
+// are meaningless: unknown is not zero.
+type Entry struct {
+	Key  string // the key's bytes; any byte may occur
+	Have Facts
+
+	Type     string        // the server's word: "string", "hash", "ReJSON-RL" ...
+	TTL      time.Duration // time left, or NoTTL
+	Size     int64         // bytes of server memory, key and overhead included, as the server accounts for it
+	Idle     time.Duration // time since the last access, in the server's resolution
+	Freq     int64         // the server's access counter; logarithmic on Redis (0 to 255)
+	Encoding string        // internal representation: "listpack", "embstr" ...
+	Elements int64         // bytes of a string; fields, members, items or entries of anything else
+}
+
+// NoTTL is the TTL of an entry that never expires.
+const NoTTL time.Duration = -1
+
+// Facts is a set of things to know about a key beside its name. Each may cost a
+// command a key, so callers ask only for what they show or filter on.
+type Facts uint32
+
+// The facts, each named for the field of Entry it fills.
+const (
+	FactType Facts = 1 << iota
+	FactTTL
+	FactSize
+	FactIdle
+	FactFreq
+	FactEncoding
+	FactElements
+
+	AllFacts = FactType | FactTTL | FactSize | FactIdle | FactFreq | FactEncoding | FactElements
+)
+
+// Has tells whether all of want are in f.
+func (f Facts) Has(want Facts) bool { return f&want == want }
+
+var factNames = []struct {
+	fact Facts
+	name string
+}{
+	{FactType, "type"}, {FactTTL, "ttl"}, {FactSize, "size"}, {FactIdle, "idle"},
+	{FactFreq, "freq"}, {FactEncoding, "encoding"}, {FactElements, "elements"},
+}
+
+// String names the facts: "type,ttl".
+func (f Facts) String() string {
+	var names []string
+	for _, n := range factNames {
+		if f.Has(n.fact) {
+			names = append(names, n.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// A Query says which keys a Scanner is to bring, and how much about each.
+type Query struct {
+	Match string          // glob in the server's dialect (see Match); empty: every key
+	Type  string          // only keys of this type; empty: any
+	Want  Facts           // facts to fetch with each page
+	Count int             // about how many keys the server visits a page; 0: DefaultCount
+	From  map[string]Mark // where to go on, by shard; a shard that is not in it starts at the beginning
+}
+
+// DefaultCount is the page size where a Query names none. From 1,000 up a
+// Redis server, not the round trips, is the limit; 10,000 makes single calls
+// long enough for other clients to notice.
+const DefaultCount = 1000
+
+// A Mark is a place in one shard's walk. It is opaque, and dies with the
+// server process that gave it.
+type Mark string
+
+// A Page is what one round trip brought: the unit of pipelining, of progress
+// and of resuming. An empty page is normal and does not mean the end.
+type Page struct {
+	Shard   string // address of the node, as in ShardError
+	Entries []Entry
+	After   Mark    // goes on behind this page when handed back in Query.From; empty: this shard is done
+	Done    float64 // share of this shard that is walked, 0 to 1
+}
