@@ -1,0 +1,175 @@
+package analyze
+
+import (
+	"math"
+	"time"
+
+	"github.com/cachectl/cachectl/backends"
+)
+
+// counters are those that grow, and of which a Window holds the growth.
+var counters = []backends.Counter{
+	backends.Hits, backends.Misses, backends.Expired, backends.Evicted, backends.Commands,
+	backends.FailedCalls, backends.RejectedCalls, backends.ErrorReplies,
+}
+
+// A Window is what one node did between two looks at its counters.
+type Window struct {
+	Node      string
+	Role      string
+	Length    time.Duration
+	Counts    map[backends.Counter]uint64 // growth; a counter that the node does not tell is absent
+	Restarted bool                        // another process answers than before: counts are since its start, a lower bound
+	Reset     bool                        // somebody reset the counters: counts are since then, a lower bound
+}
+
+// Between is the window from before to after, two looks at the same node.
+//
+// A restart shows by another run ID, or by an uptime shorter than the window.
+// A reset shows by a counter that went down; where all of them have overtaken
+// their old values since, it cannot be told.
+func Between(before, after backends.Stats) Window {
+	w := Window{Node: after.Node, Role: after.Role, Length: after.At.Sub(before.At), Counts: make(map[backends.Counter]uint64)}
+	w.Restarted = before.RunID != after.RunID ||
+		after.Uptime < before.Uptime // both in whole seconds of one process, so never less by rounding
+	for _, c := range counters {
+		was, knew := before.Counts[c]
+		is, knows := after.Counts[c]
+		if knew && knows && is < was && !w.Restarted {
+			w.Reset = true
+		}
+	}
+	for _, c := range counters {
+		was, knew := before.Counts[c]
+		is, knows := after.Counts[c]
+		switch {
+		case !knows:
+		case w.Restarted || w.Reset:
+			w.Counts[c] = is
+		case knew:
+			w.Counts[c] = is - was
+		}
+	}
+	if w.Restarted && after.Uptime < w.Length {
+		w.Length = max(after.Uptime, time.Second) // the node tells whole seconds only
+	}
+	return w
+}
+
+// SinceStart is the window from the start of the node's process, or the last
+// reset of its counters, until now. Its length is the uptime, so rates are
+// lower bounds where there was a reset.
+func SinceStart(s backends.Stats) Window {
+	w := Window{Node: s.Node, Role: s.Role, Length: s.Uptime, Counts: make(map[backends.Counter]uint64)}
+	for _, c := range counters {
+		if n, known := s.Counts[c]; known {
+			w.Counts[c] = n
+		}
+	}
+	return w
+}
+
+// Ratio is hits/(hits+misses) of this window; see Ratio.
+func (w Window) Ratio() float64 { return Ratio(w.Counts) }
+
+// PerSecond is the rate of a counter in this window; NaN when it is unknown.
+func (w Window) PerSecond(c backends.Counter) float64 {
+	n, known := w.Counts[c]
+	if !known || w.Length <= 0 {
+		return math.NaN()
+	}
+	return float64(n) / w.Length.Seconds()
+}
+
+// Ratio is hits/(hits+misses), and NaN where there was no lookup or one of the
+// counters is unknown: no traffic is not a hit rate of zero.
+func Ratio(counts map[backends.Counter]uint64) float64 {
+	hits, know := counts[backends.Hits]
+	misses, known := counts[backends.Misses]
+	if !know || !known || hits+misses == 0 {
+		return math.NaN()
+	}
+	return float64(hits) / float64(hits+misses)
+}
+
+// HitRate adds up the windows of several nodes, or of one node at several
+// times. Its ratio is that of the sums, never a mean of ratios. The zero value
+// is ready.
+type HitRate struct {
+	Windows   int
+	Restarted int
+	Reset     int
+	Counts    map[backends.Counter]uint64
+	rates     map[backends.Counter]float64
+	missing   map[backends.Counter]bool
+}
+
+// Add adds one window.
+func (h *HitRate) Add(w Window) {
+	h.init()
+	h.Windows++
+	if w.Restarted {
+		h.Restarted++
+	}
+	if w.Reset {
+		h.Reset++
+	}
+	for _, c := range counters {
+		n, known := w.Counts[c]
+		if !known {
+			h.missing[c] = true // the sum would pass for the whole
+			continue
+		}
+		h.Counts[c] += n
+		if rate := w.PerSecond(c); !math.IsNaN(rate) {
+			h.rates[c] += rate
+		}
+	}
+}
+
+// Merge adds the windows of other.
+func (h *HitRate) Merge(other *HitRate) {
+	h.init()
+	h.Windows += other.Windows
+	h.Restarted += other.Restarted
+	h.Reset += other.Reset
+	for c, n := range other.Counts {
+		h.Counts[c] += n
+	}
+	for c, rate := range other.rates {
+		h.rates[c] += rate
+	}
+	for c := range other.missing {
+		h.missing[c] = true
+	}
+}
+
+func (h *HitRate) init() {
+	if h.Counts == nil {
+		h.Counts = make(map[backends.Counter]uint64)
+		h.rates = make(map[backends.Counter]float64)
+		h.missing = make(map[backends.Counter]bool)
+	}
+}
+
+// Count is the sum of a counter; known is false when a node did not tell it.
+func (h *HitRate) Count(c backends.Counter) (n uint64, known bool) {
+	return h.Counts[c], h.Windows > 0 && !h.missing[c]
+}
+
+// Ratio is hits/(hits+misses) over all windows; NaN where a node told neither
+// or nobody looked anything up.
+func (h *HitRate) Ratio() float64 {
+	if h.missing[backends.Hits] || h.missing[backends.Misses] {
+		return math.NaN()
+	}
+	return Ratio(h.Counts)
+}
+
+// PerSecond is the sum of the nodes' rates; NaN when one is unknown.
+func (h *HitRate) PerSecond(c backends.Counter) float64 {
+	if h.Windows == 0 || h.missing[c] {
+		return math.NaN()
+	}
+	return h.rates[c]
+}
