@@ -93,20 +93,25 @@ func Ratio(counts map[backends.Counter]uint64) float64 {
 }
 
 // HitRate adds up the windows of several nodes, or of one node at several
-// times. Its ratio is that of the sums, never a mean of ratios. The zero value
-// is ready.
+// times. Its ratio is that of the sums, never a mean of ratios, and its rates
+// are sums over the nodes of what each did over the time it was watched. The
+// zero value is ready.
 type HitRate struct {
 	Windows   int
 	Restarted int
 	Reset     int
-	Counts    map[backends.Counter]uint64
-	rates     map[backends.Counter]float64
-	missing   map[backends.Counter]bool
+	nodes     map[string]*tally
+}
+
+// A tally is what one node did over all its windows.
+type tally struct {
+	watched time.Duration
+	counts  map[backends.Counter]uint64
+	missing map[backends.Counter]bool // not told in some window: the sum would pass for the whole
 }
 
 // Add adds one window.
 func (h *HitRate) Add(w Window) {
-	h.init()
 	h.Windows++
 	if w.Restarted {
 		h.Restarted++
@@ -114,62 +119,82 @@ func (h *HitRate) Add(w Window) {
 	if w.Reset {
 		h.Reset++
 	}
+	t := h.node(w.Node)
+	t.watched += w.Length
 	for _, c := range counters {
-		n, known := w.Counts[c]
-		if !known {
-			h.missing[c] = true // the sum would pass for the whole
-			continue
-		}
-		h.Counts[c] += n
-		if rate := w.PerSecond(c); !math.IsNaN(rate) {
-			h.rates[c] += rate
+		if n, known := w.Counts[c]; known {
+			t.counts[c] += n
+		} else {
+			t.missing[c] = true
 		}
 	}
 }
 
 // Merge adds the windows of other.
 func (h *HitRate) Merge(other *HitRate) {
-	h.init()
 	h.Windows += other.Windows
 	h.Restarted += other.Restarted
 	h.Reset += other.Reset
-	for c, n := range other.Counts {
-		h.Counts[c] += n
-	}
-	for c, rate := range other.rates {
-		h.rates[c] += rate
-	}
-	for c := range other.missing {
-		h.missing[c] = true
-	}
-}
-
-func (h *HitRate) init() {
-	if h.Counts == nil {
-		h.Counts = make(map[backends.Counter]uint64)
-		h.rates = make(map[backends.Counter]float64)
-		h.missing = make(map[backends.Counter]bool)
+	for name, from := range other.nodes {
+		t := h.node(name)
+		t.watched += from.watched
+		for c, n := range from.counts {
+			t.counts[c] += n
+		}
+		for c := range from.missing {
+			t.missing[c] = true
+		}
 	}
 }
 
-// Count is the sum of a counter; known is false when a node did not tell it.
+func (h *HitRate) node(name string) *tally {
+	if h.nodes == nil {
+		h.nodes = make(map[string]*tally)
+	}
+	t, ok := h.nodes[name]
+	if !ok {
+		t = &tally{counts: make(map[backends.Counter]uint64), missing: make(map[backends.Counter]bool)}
+		h.nodes[name] = t
+	}
+	return t
+}
+
+// Nodes is how many nodes were seen.
+func (h *HitRate) Nodes() int { return len(h.nodes) }
+
+// Count is the sum of a counter; known is false when some node did not tell it.
 func (h *HitRate) Count(c backends.Counter) (n uint64, known bool) {
-	return h.Counts[c], h.Windows > 0 && !h.missing[c]
+	for _, t := range h.nodes {
+		if t.missing[c] {
+			return 0, false
+		}
+		n += t.counts[c]
+	}
+	return n, len(h.nodes) > 0
 }
 
-// Ratio is hits/(hits+misses) over all windows; NaN where a node told neither
+// Ratio is hits/(hits+misses) over all windows; NaN where a node did not tell
 // or nobody looked anything up.
 func (h *HitRate) Ratio() float64 {
-	if h.missing[backends.Hits] || h.missing[backends.Misses] {
+	hits, know := h.Count(backends.Hits)
+	misses, known := h.Count(backends.Misses)
+	if !know || !known {
 		return math.NaN()
 	}
-	return Ratio(h.Counts)
+	return Ratio(map[backends.Counter]uint64{backends.Hits: hits, backends.Misses: misses})
 }
 
 // PerSecond is the sum of the nodes' rates; NaN when one is unknown.
 func (h *HitRate) PerSecond(c backends.Counter) float64 {
-	if h.Windows == 0 || h.missing[c] {
+	if _, known := h.Count(c); !known {
 		return math.NaN()
 	}
-	return h.rates[c]
+	sum := 0.0
+	for _, t := range h.nodes {
+		if t.watched <= 0 {
+			return math.NaN()
+		}
+		sum += float64(t.counts[c]) / t.watched.Seconds()
+	}
+	return sum
 }

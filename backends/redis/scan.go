@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"math/bits"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ func (c *cache) Scan(ctx context.Context, q backends.Query) iter.Seq2[backends.P
 			yield(backends.Page{}, err)
 			return
 		}
+		q.From = maps.Clone(q.From) // the caller may keep its own up to date as pages come
 		var walks []func(context.Context) iter.Seq2[backends.Page, error]
 		for _, s := range shards {
 			walks = append(walks, func(ctx context.Context) iter.Seq2[backends.Page, error] {
@@ -135,10 +137,12 @@ func (w *walker) start(ctx context.Context) (cursor uint64, err error) {
 	return cursor, nil
 }
 
-// silentTypeFilter tells whether SCAN ... TYPE leaves the hit counters alone.
-// Before Redis 7.2 it looks every key up, and before 6.0 there is none.
+// silentTypeFilter tells whether SCAN ... TYPE leaves the hit counters alone, as
+// Valkey 8.1 does. Redis up to 8.0 looks up every key that the pattern matched,
+// a number that nobody is told: asking for the type ourselves costs a command a
+// key and can be owned up to.
 func (p profile) silentTypeFilter() bool {
-	return p.valkey || p.version.atLeast(7, 2)
+	return p.valkey && p.version.atLeast(8, 1)
 }
 
 // isPartOfCluster tells whether this is one node of a cluster that the target

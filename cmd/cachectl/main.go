@@ -1,0 +1,112 @@
+// Command cachectl looks into caches. This file is wiring only: it hands the
+// process's streams, environment and signals to package commands, and says
+// which backend serves which URL scheme.
+package main
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/embedded"
+	"github.com/cachectl/cachectl/backends/redis"
+	"github.com/cachectl/cachectl/commands"
+)
+
+// version is set by the release build.
+var version = ""
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	// The first Ctrl-C ends the work in good order, the second ends the process.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	defer stop()
+	shop := &shop{}
+	defer shop.close()
+	return commands.Main(ctx, environment(shop), os.Args[1:]...)
+}
+
+func environment(shop *shop) *commands.Env {
+	env := &commands.Env{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Term: commands.Term{
+			Out: term.IsTerminal(int(os.Stdout.Fd())),
+			Err: term.IsTerminal(int(os.Stderr.Fd())),
+		},
+		Getenv:  os.Getenv,
+		Now:     time.Now,
+		Schemes: backends.Schemes{"mem": shop.open},
+		Version: buildVersion(),
+		Serve:   shop.serve,
+	}
+	if env.Term.Out {
+		env.Term.Width, _, _ = term.GetSize(int(os.Stdout.Fd()))
+	}
+	for _, scheme := range redis.Schemes() {
+		env.Schemes[scheme] = redis.Open
+	}
+	return env
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// A shop is the embedded server behind mem://, started when it is first asked
+// for and shared by all that ask.
+type shop struct {
+	once   sync.Once
+	server *embedded.Server
+	err    error
+}
+
+// customers is how many reads a second the shop's customers make.
+const customers = 1000
+
+func (s *shop) start(ctx context.Context) (*embedded.Server, error) {
+	s.once.Do(func() {
+		if s.server, s.err = embedded.Start(embedded.Options{Sample: true}); s.err == nil {
+			go s.server.Traffic(ctx, customers)
+		}
+	})
+	return s.server, s.err
+}
+
+func (s *shop) close() {
+	s.once.Do(func() {})
+	if s.server != nil {
+		s.server.Close()
+	}
+}
+
+func (s *shop) open(ctx context.Context, _ *url.URL) (backends.Backend, error) {
+	server, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return redis.OpenDial(ctx, "mem://", server.Dial)
+}
+
+func (s *shop) serve(ctx context.Context, addr string) (string, error) {
+	server, err := s.start(ctx)
+	if err != nil {
+		return "", err
+	}
+	return server.Listen(addr)
+}

@@ -1,0 +1,350 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"github.com/cachectl/cachectl/commands/render"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A config is the configuration file. It is strict: an unknown key is an error
+// that names the line and the nearest key.
+type config struct {
+	Current  string              `yaml:"current,omitempty"`
+	Contexts map[string]*profile `yaml:"contexts,omitempty"`
+
+	path  string
+	lines map[string]int // line of each value, by "contexts.prod.url"
+}
+
+// A profile is one context: a cache, how to get in, and what may be done to it.
+type profile struct {
+	URL       string `yaml:"url,omitempty"`
+	ReadOnly  bool   `yaml:"read_only,omitempty"`
+	Protected bool   `yaml:"protected,omitempty"`
+
+	PasswordEnv     string `yaml:"password_env,omitempty"`
+	PasswordFile    string `yaml:"password_file,omitempty"`
+	PasswordCommand string `yaml:"password_command,omitempty"`
+
+	SentinelPasswordEnv     string `yaml:"sentinel_password_env,omitempty"`
+	SentinelPasswordFile    string `yaml:"sentinel_password_file,omitempty"`
+	SentinelPasswordCommand string `yaml:"sentinel_password_command,omitempty"`
+}
+
+// A secret is one of three places a password is kept. It is read when it is
+// used and never stored or shown.
+type secret struct{ env, file, command string }
+
+func (p *profile) password() secret {
+	return secret{p.PasswordEnv, p.PasswordFile, p.PasswordCommand}
+}
+
+func (p *profile) sentinelPassword() secret {
+	return secret{p.SentinelPasswordEnv, p.SentinelPasswordFile, p.SentinelPasswordCommand}
+}
+
+// source names the place, without the secret; "" when there is none.
+func (s secret) source() string {
+	switch {
+	case s.env != "":
+		return "environment variable " + s.env
+	case s.file != "":
+		return "file " + s.file
+	case s.command != "":
+		return "command " + s.command
+	}
+	return ""
+}
+
+// read fetches the secret. One newline at its end is not part of it.
+func (s secret) read(ctx context.Context, env *Env) (string, error) {
+	switch {
+	case s.env != "":
+		value := env.Getenv(s.env)
+		if value == "" {
+			return "", fmt.Errorf("password: the environment variable %s is not set", s.env)
+		}
+		return value, nil
+	case s.file != "":
+		data, err := os.ReadFile(expandHome(env, s.file))
+		if err != nil {
+			return "", fmt.Errorf("password: %w", err)
+		}
+		return strings.TrimRight(string(data), "\r\n"), nil
+	case s.command != "":
+		name, arg := "sh", "-c"
+		if runtime.GOOS == "windows" {
+			name, arg = "cmd", "/c"
+		}
+		cmd := exec.CommandContext(ctx, name, arg, s.command)
+		cmd.Stdin, cmd.Stderr = env.In, env.Err
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("password: the command %q failed: %w", s.command, err)
+		}
+		return strings.TrimRight(string(out), "\r\n"), nil
+	}
+	return "", nil
+}
+
+func expandHome(env *Env, path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		return filepath.Join(env.Getenv("HOME"), rest)
+	}
+	return path
+}
+
+// configPath is CACHECTL_CONFIG, or config.yaml at the XDG place.
+func configPath(env *Env) (string, error) {
+	if path := env.Getenv("CACHECTL_CONFIG"); path != "" {
+		return path, nil
+	}
+	if dir := env.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) { // the specification has relative ones ignored
+		return filepath.Join(dir, "cachectl", "config.yaml"), nil
+	}
+	home := env.Getenv("HOME")
+	if home == "" {
+		return "", errors.New("no place for a configuration: neither HOME nor XDG_CONFIG_HOME is set")
+	}
+	return filepath.Join(home, ".config", "cachectl", "config.yaml"), nil
+}
+
+// loadConfig reads the configuration. A missing file is an empty one.
+func loadConfig(env *Env) (*config, error) {
+	path, err := configPath(env)
+	if err != nil {
+		return &config{Contexts: map[string]*profile{}}, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	c, err := parseConfig(data)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("%s: %w", path, err)}
+	}
+	c.path = path
+	return c, nil
+}
+
+func parseConfig(data []byte) (*config, error) {
+	c := &config{lines: make(map[string]int)}
+	var root yaml.Node
+	if err := yaml.Unmarshal(data, &root); err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if len(root.Content) > 0 {
+		if err := c.check(root.Content[0], reflect.TypeFor[config](), ""); err != nil {
+			return nil, err
+		}
+		if err := root.Content[0].Decode(c); err != nil {
+			return nil, errors.New(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", " "), "yaml: unmarshal errors:   "))
+		}
+	}
+	if c.Contexts == nil {
+		c.Contexts = make(map[string]*profile)
+	}
+	return c, c.validate()
+}
+
+// check compares the keys below node with the fields of t, and remembers lines.
+func (c *config) check(node *yaml.Node, t reflect.Type, path string) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if node.Kind != yaml.MappingNode {
+		if t.Kind() == reflect.Struct || t.Kind() == reflect.Map {
+			if node.Tag == "!!null" {
+				return nil
+			}
+			return fmt.Errorf("line %d: %s must be a mapping", node.Line, orElse(path, "the configuration"))
+		}
+		return nil
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		if seen[key.Value] {
+			return fmt.Errorf("line %d: %q is there twice", key.Line, key.Value)
+		}
+		seen[key.Value] = true
+		below := strings.TrimPrefix(path+"."+key.Value, ".")
+		c.lines[below] = key.Line
+		next := t
+		switch t.Kind() {
+		case reflect.Map:
+			next = t.Elem()
+		case reflect.Struct:
+			field, err := fieldFor(t, key)
+			if err != nil {
+				return err
+			}
+			next = field
+		}
+		if err := c.check(value, next, below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// fieldFor finds the type of the field that key names.
+func fieldFor(t reflect.Type, key *yaml.Node) (reflect.Type, error) {
+	var known []string
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == key.Value && name != "" {
+			return f.Type, nil
+		}
+		if name != "" {
+			known = append(known, name)
+		}
+	}
+	if near := render.Nearest(key.Value, known); near != "" {
+		return nil, fmt.Errorf("line %d: unknown key %q, did you mean %q?", key.Line, key.Value, near)
+	}
+	return nil, fmt.Errorf("line %d: unknown key %q: known are %s", key.Line, key.Value, strings.Join(known, ", "))
+}
+
+func (c *config) validate() error {
+	for name, p := range c.Contexts {
+		line := c.lines["contexts."+name]
+		if p == nil || p.URL == "" {
+			return fmt.Errorf("line %d: context %q has no url", line, name)
+		}
+		for _, s := range []secret{p.password(), p.sentinelPassword()} {
+			set := 0
+			for _, place := range []string{s.env, s.file, s.command} {
+				if place != "" {
+					set++
+				}
+			}
+			if set > 1 {
+				return fmt.Errorf("line %d: context %q has more than one place for a password", line, name)
+			}
+		}
+	}
+	if _, ok := c.Contexts[c.Current]; c.Current != "" && !ok {
+		return fmt.Errorf("line %d: current is %q, which is no context", c.lines["current"], c.Current)
+	}
+	return nil
+}
+
+// names lists the contexts in order.
+func (c *config) names() []string {
+	var names []string
+	for name := range c.Contexts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// edit changes the file through its YAML tree, so that comments and order
+// stay, and replaces it in one step: a reader sees the old file or the new one.
+func (c *config) edit(change func(root *yaml.Node) error) error {
+	if c.path == "" {
+		return errors.New("no place for a configuration: neither HOME nor XDG_CONFIG_HOME is set")
+	}
+	data, err := os.ReadFile(c.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return err
+	}
+	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		doc = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}, HeadComment: doc.HeadComment, FootComment: doc.FootComment}
+	}
+	if err := change(doc.Content[0]); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	if err := errors.Join(enc.Encode(&doc), enc.Close()); err != nil {
+		return err
+	}
+	if _, err := parseConfig(out.Bytes()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
+		return err
+	}
+	return writeFile(c.path, out.Bytes(), 0o600)
+}
+
+// member finds the value of key in a mapping, and adds an empty one where it
+// is missing and kind is not 0.
+func member(mapping *yaml.Node, key string, kind yaml.Kind) *yaml.Node {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	if kind == 0 {
+		return nil
+	}
+	value := &yaml.Node{Kind: kind}
+	name := &yaml.Node{}
+	name.SetString(key)
+	mapping.Content = append(mapping.Content, name, value)
+	return value
+}
+
+// setMember gives key a scalar value, or removes it when value is nil.
+func setMember(mapping *yaml.Node, key string, value any) error {
+	if value == nil {
+		for i := 0; i+1 < len(mapping.Content); i += 2 {
+			if mapping.Content[i].Value == key {
+				mapping.Content = slices.Delete(mapping.Content, i, i+2)
+				return nil
+			}
+		}
+		return nil
+	}
+	old := member(mapping, key, yaml.ScalarNode)
+	comment := old.LineComment
+	if err := old.Encode(value); err != nil {
+		return err
+	}
+	old.LineComment = comment
+	return nil
+}
+
+// writeFile replaces path by data in one step, on the disk before it returns.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

@@ -1,0 +1,52 @@
+// Package commands is the command line: one file a command, each a struct of
+// options, a constructor and a short run from stream to render. It takes the
+// world from Env, never from the process: no os.Stdout, no clock, no exit.
+//
+// What several commands share stands in files of its own: target.go (which
+// cache), config.go (contexts), output.go (formats), select.go (which keys),
+// gate.go (checks for CI), trouble.go (what went wrong on the way), errors.go
+// (exit status).
+package commands
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cachectl/cachectl/backends"
+)
+
+// An Env is everything a command takes from the outside.
+type Env struct {
+	In      io.Reader
+	Out     io.Writer // the answer
+	Err     io.Writer // everything else
+	Term    Term
+	Getenv  func(string) string
+	Now     func() time.Time
+	Schemes backends.Schemes
+	Version string
+	// Serve makes the demonstration server answer on a TCP address until ctx
+	// ends, and returns the address it got.
+	Serve func(ctx context.Context, addr string) (string, error)
+
+	quiet bool
+}
+
+// Term says what of the environment is a terminal. It decides decoration, never content.
+type Term struct {
+	Out, Err bool
+	Width    int // of Out in cells; 0: unknown
+}
+
+// note tells the user something beside the answer, once.
+func (e *Env) note(format string, args ...any) {
+	if !e.quiet {
+		fmt.Fprintf(e.Err, "cachectl: note: "+format+"\n", args...)
+	}
+}
+
+func (e *Env) warn(format string, args ...any) {
+	fmt.Fprintf(e.Err, "cachectl: warning: "+format+"\n", args...)
+}

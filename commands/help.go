@@ -1,0 +1,135 @@
+package commands
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// topics are the help pages that belong to no command.
+var topics = []struct{ name, short, text string }{
+	{"exit-codes", "What each exit status means", `The exit status is an interface: scripts may depend on it.
+
+  0    done; nothing found is done, too
+  1    failed: no cache answered, or it refused
+  2    wrong usage or configuration; a change that needs --yes
+  3    a check did not hold (--fail-if), or could not be judged
+  4    partial: some nodes or items failed, the others' results are shown
+  130  interrupted (Ctrl-C); what was found so far is shown
+
+A check that did not hold outranks a partial answer. The answer goes to stdout;
+errors, hints, notes and progress go to stderr.`},
+	{"environment", "Environment variables", `  CACHECTL_TARGET   the cache: a context's name or a URL; the flag -t outranks it
+  CACHECTL_CONFIG   the configuration file, instead of the XDG place
+  REDIS_URL, VALKEY_URL, MEMCACHED_URL
+                    the cache, where neither flag, CACHECTL_TARGET nor a current
+                    context names one
+  REDISCLI_AUTH     password for Redis and Valkey, where neither the URL nor the
+                    context has one
+  XDG_CONFIG_HOME   where cachectl/config.yaml is looked for; default ~/.config
+  NO_COLOR          no colour, if set to anything
+  TERM              no colour, if "dumb"
+
+A context's password_env names a variable of your own.`},
+	{"targets", "How to say which cache", `A target is a context's name or a URL. The first of these that is there counts:
+-t, CACHECTL_TARGET, the current context, REDIS_URL, VALKEY_URL, MEMCACHED_URL.
+
+  redis://[USER[:PASSWORD]@]HOST[:6379][/DB]    one Redis or Valkey (valkey://)
+  rediss://...                                  over TLS (valkeys://)
+  redis+cluster://HOST:PORT,HOST:PORT           a Cluster, from any of its nodes
+  redis+sentinel://MASTER@HOST:26379,HOST:26379[/DB]
+                                                the master that Sentinel names
+  unix:///run/redis/redis.sock[?db=N]           over a socket
+  mem://                                        a small shop's cache inside cachectl
+
+valkey may be written for redis everywhere, and rediss+cluster, rediss+sentinel
+for TLS. Parameters behind a "?":
+
+  read=replica            walk a replica of each shard where one answers
+  timeout=30s             for connecting and for each answer; default 5s and 10s
+  user=NAME               ACL user, where the URL has another name in its place
+  tls_ca=FILE             authority that signed the server's certificate
+  tls_cert=FILE, tls_key=FILE
+                          client certificate
+  tls_server_name=NAME    name to ask for and to verify (SNI)
+  tls_skip_verify=true    do not verify the server: it can be anybody
+  sentinel_user=NAME      user at the sentinels; its password by a context's
+                          sentinel_password_env, _file or _command
+
+Percent-encode "@", "/", "?" and "#" in a password, or better, keep it out of
+the URL: REDISCLI_AUTH, or a context with password_env, password_file or
+password_command.
+
+Every kind here lists keys, shows values and reports statistics.`},
+	{"formatting", "Output formats, columns, jq and colour", `  -o table      for people; the default
+  -o wide       with more columns
+  -o json       one document; long lists stream, one element a line
+  -o ndjson     one JSON value a line
+  -o yaml, -o csv, -o markdown
+  -o prom       Prometheus text, for commands with numbers
+
+  --columns A,B   these columns, in this order; only they are asked of the cache
+  --jq EXPR       a jq expression over the JSON; alone it prints strings bare,
+                  with -o json, ndjson or yaml in that format
+  --out FILE      write there instead, in one step when complete
+  --no-header     tables without their header
+  --color auto|always|never; NO_COLOR is honoured
+
+A pipe changes decoration only: colour, and cutting to the terminal's width.
+
+Keys are bytes. In tables and CSV a key with a space, a quote, a control
+character or invalid UTF-8 is quoted as redis-cli quotes it: "line\nbreak",
+"\x00"; "cachectl get --quoted" takes that form back. In JSON and YAML "key"
+holds valid UTF-8; any other is in "key_b64", in base64.
+
+Machines get plain numbers: _ms and _seconds for times, _bytes for sizes, ratios
+from 0 to 1. "-" and null are facts nobody knows; ttl_ms is -1 for a key that
+never expires.`},
+}
+
+// newTopics are the help pages as commands, so that "cachectl help NAME" finds them.
+func newTopics() []*cobra.Command {
+	var cmds []*cobra.Command
+	for _, t := range topics {
+		cmds = append(cmds, &cobra.Command{Use: t.name, Short: t.short, Long: t.text})
+	}
+	return cmds
+}
+
+func newHelp(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "help [COMMAND | TOPIC]",
+		Short: "Help about a command or a topic",
+		Long:  "Help about a command, or about a topic: exit-codes, environment, targets, formatting.",
+		Example: `  cachectl help ls
+  cachectl help exit-codes`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			found, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, sub := range found.Commands() {
+				if !sub.Hidden {
+					names = append(names, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return withHint(usagef("no help for %q", strings.Join(args, " ")), `see "cachectl --help"`)
+			}
+			if isTopic(found) {
+				_, err := fmt.Fprintln(env.Out, found.Long)
+				return err
+			}
+			return found.Help()
+		},
+	}
+	return describe(cmd, "setup", impactNone, exitsUsage)
+}
+
+func isTopic(cmd *cobra.Command) bool { return !cmd.Runnable() && !cmd.HasSubCommands() }

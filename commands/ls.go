@@ -1,0 +1,332 @@
+package commands
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cachectl/cachectl/analyze"
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
+)
+
+type lsOptions struct {
+	target    targetFlag
+	output    output
+	selection selection
+	limit     int64
+	sort      string
+	top       int
+	nul       bool
+}
+
+// A keyColumn is a fact of an entry: what it needs, and how it is said.
+type keyColumn struct {
+	render.Column
+	fact backends.Facts
+	cell func(*backends.Entry) render.Cell
+}
+
+var keyColumns = []keyColumn{
+	{render.Column{Name: "key"}, 0, func(e *backends.Entry) render.Cell { return render.Key(e.Key) }},
+	{render.Column{Name: "type"}, backends.FactType, func(e *backends.Entry) render.Cell { return render.Text(e.Type) }},
+	{render.Column{Name: "ttl", Field: "ttl_ms", Right: true}, backends.FactTTL, ttlCell},
+	{render.Column{Name: "size", Field: "size_bytes", Right: true}, backends.FactSize, func(e *backends.Entry) render.Cell { return render.Bytes(e.Size) }},
+	{render.Column{Name: "idle", Field: "idle_ms", Right: true, Wide: true}, backends.FactIdle, func(e *backends.Entry) render.Cell { return render.Duration(e.Idle) }},
+	{render.Column{Name: "freq", Right: true, Wide: true}, backends.FactFreq, func(e *backends.Entry) render.Cell { return render.Int(e.Freq) }},
+	{render.Column{Name: "encoding", Wide: true}, backends.FactEncoding, func(e *backends.Entry) render.Cell { return render.Text(e.Encoding) }},
+	{render.Column{Name: "elements", Right: true, Wide: true}, backends.FactElements, func(e *backends.Entry) render.Cell { return render.Int(e.Elements) }},
+}
+
+// ttlCell says NoTTL as a word, and as -1 to machines, as the server does.
+func ttlCell(e *backends.Entry) render.Cell {
+	if e.TTL == backends.NoTTL {
+		return render.Cell{Text: "none", Value: int64(-1)}
+	}
+	return render.Duration(e.TTL)
+}
+
+// What ls shows where nobody says otherwise, in every format but wide.
+var lsColumns = []string{"key", "type", "ttl", "size"}
+
+// orders are the values of --sort, the greatest score first.
+var orders = map[string]struct {
+	fact  backends.Facts
+	score func(*backends.Entry) int64
+}{
+	"size": {backends.FactSize, func(e *backends.Entry) int64 { return e.Size }},
+	"idle": {backends.FactIdle, func(e *backends.Entry) int64 { return int64(e.Idle) }},
+	"freq": {backends.FactFreq, func(e *backends.Entry) int64 { return e.Freq }},
+	"ttl": {backends.FactTTL, func(e *backends.Entry) int64 {
+		if e.TTL == backends.NoTTL {
+			return -1 << 63 // never expires: last
+		}
+		return -int64(e.TTL)
+	}},
+}
+
+func newLs(env *Env) *cobra.Command {
+	var o lsOptions
+	cmd := &cobra.Command{
+		Use:   "ls [PATTERN]",
+		Short: "List keys with facts, by pattern and filters",
+		Long: `List keys as they come from the server, with what you ask to know of them.
+
+PATTERN is a glob in the server's own dialect: * ? [a-c] [^a] and \ to take the
+next character literally. --prefix takes its text literally. The walk uses SCAN,
+never KEYS: a key that lives through it comes at least once and may come twice.
+
+Only facts that are shown or filtered on are asked of the server. Types, TTLs
+and idle times count as lookups in its hit statistics (they change nothing
+else); how many is told at the end. "--columns key" and "--columns key,size"
+leave no trace. A fact that is unknown shows as "-".
+
+In tables, keys with odd bytes are quoted as redis-cli quotes them. In JSON such
+a key is in "key_b64". -0 prints the bare bytes, each key ended by a NUL.`,
+		Example: `  cachectl ls 'user:*' --limit 20
+  cachectl ls --prefix 'cart[v2]:' --ttl none
+  cachectl ls --sort size --top 10
+  cachectl ls 'session:*' --idle '>30d' --columns key,idle
+  cachectl ls 'tmp:*' -0 | xargs -0 -n 100 echo
+  cachectl ls -o ndjson | jq -r 'select(.ttl_ms == -1).key'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), env, strings.Join(args, ""))
+		},
+	}
+	o.target.add(cmd, env)
+	o.selection.add(cmd)
+	o.output.add(cmd, columnNames(plain(keyColumns))...)
+	f := cmd.Flags()
+	f.Int64Var(&o.limit, "limit", 0, "stop after so many keys")
+	f.StringVar(&o.sort, "sort", "", "the keys that lead in `FACT`: size (largest), ttl (soonest to expire), idle (longest), freq (most used)")
+	f.IntVar(&o.top, "top", 20, "how many keys --sort keeps")
+	f.BoolVarP(&o.nul, "null", "0", false, "print bare keys, each ended by a NUL byte")
+	complete(cmd, "sort", "size", "ttl", "idle", "freq")
+	return describe(cmd, "look", impactRead, exitsFailed, exitsUsage, exitsPartial, exitsInterrupted)
+}
+
+func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
+	ro, err := o.parse(env, pattern)
+	if err != nil {
+		return err
+	}
+	b, _, err := o.target.open(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	scanner, err := backends.As[backends.Scanner](b)
+	if err != nil {
+		return err
+	}
+	lost := newTrouble(env)
+	progress := newWalkProgress(env, env.Term.Out && o.output.file == "" && o.sort == "")
+	pages := backends.Observe(aside(lost, scanner.Scan(ctx, o.selection.query)), progress.see)
+	if o.selection.limiter != nil {
+		pages = backends.Pace(ctx, pages, o.selection.limiter.WaitN)
+	}
+	shown := int64(0)
+	pages = backends.Observe(o.choose(pages), func(p backends.Page) { shown += int64(len(p.Entries)) })
+	err = o.print(env, ro, pages)
+	progress.stop()
+	o.summary(env, b, progress, shown, err)
+	return errors.Join(err, lost.err(shown > 0 || progress.entries > 0))
+}
+
+// parse reads the flags into a query.
+func (o *lsOptions) parse(env *Env, pattern string) (render.Options, error) {
+	ro, err := o.output.options(env)
+	if err != nil {
+		return ro, err
+	}
+	if len(ro.Columns) == 0 && ro.Format != render.Wide {
+		ro.Columns = lsColumns
+	}
+	if err := o.selection.parse(pattern); err != nil {
+		return ro, err
+	}
+	if o.limit < 0 || o.top < 1 {
+		return ro, usagef("--limit and --top are at least 1")
+	}
+	if o.nul {
+		if o.output.format != "" || o.output.jq != "" || len(o.output.columns) > 0 {
+			return ro, usagef("-0 prints bare keys: it does not go with -o, --jq or --columns")
+		}
+		ro.Columns = []string{"key"}
+	}
+	chosen, err := ro.Choose(plain(keyColumns))
+	if err != nil {
+		return ro, err
+	}
+	for _, i := range chosen {
+		o.selection.query.Want |= keyColumns[i].fact
+	}
+	if o.sort != "" {
+		order, ok := orders[o.sort]
+		if !ok {
+			return ro, withHint(usagef("bad --sort %q", o.sort), "it is size, ttl, idle or freq")
+		}
+		o.selection.query.Want |= order.fact
+	}
+	return ro, nil
+}
+
+// choose filters, sorts and cuts, page by page.
+func (o *lsOptions) choose(pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
+	if len(o.selection.filters) > 0 {
+		pages = each(pages, func(p backends.Page) backends.Page {
+			kept := p.Entries[:0]
+			for _, e := range p.Entries {
+				if o.selection.keep(e) {
+					kept = append(kept, e)
+				}
+			}
+			p.Entries = kept
+			return p
+		})
+	}
+	if o.sort != "" {
+		pages = o.sorted(pages)
+	}
+	if o.limit > 0 {
+		pages = cut(pages, o.limit)
+	}
+	return pages
+}
+
+func each[T any](seq iter.Seq2[T, error], change func(T) T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for item, err := range seq {
+			if err == nil {
+				item = change(item)
+			}
+			if !yield(item, err) {
+				return
+			}
+		}
+	}
+}
+
+// cut ends the pages after n entries.
+func cut(pages iter.Seq2[backends.Page, error], n int64) iter.Seq2[backends.Page, error] {
+	return func(yield func(backends.Page, error) bool) {
+		left := n
+		for page, err := range pages {
+			if int64(len(page.Entries)) > left {
+				page.Entries = page.Entries[:left]
+			}
+			left -= int64(len(page.Entries))
+			if !yield(page, err) || left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// sorted brings one page at the end: the leaders. An interrupted or broken
+// walk brings those met so far, then its error.
+func (o *lsOptions) sorted(pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
+	order := orders[o.sort]
+	return func(yield func(backends.Page, error) bool) {
+		top := analyze.NewTop(o.top, func(e backends.Entry) (int64, string) { return order.score(&e), e.Key })
+		known := backends.Filter(backends.Entries(pages), func(e backends.Entry) bool { return e.Have.Has(order.fact) })
+		err := analyze.Fold(known, func(error) {}, top)
+		if yield(backends.Page{Entries: top.Items()}, nil) && err != nil {
+			yield(backends.Page{}, err)
+		}
+	}
+}
+
+// print renders the pages, each as it comes.
+func (o *lsOptions) print(env *Env, ro render.Options, pages iter.Seq2[backends.Page, error]) error {
+	if o.nul {
+		return o.printNUL(env, pages)
+	}
+	chosen, err := ro.Choose(plain(keyColumns))
+	if err != nil {
+		return err
+	}
+	return o.output.print(env, ro, render.Doc{Columns: plain(keyColumns), Rows: keyRows(pages, chosen)})
+}
+
+// keyRows turns pages into rows, with cells for the chosen columns only. The
+// memory of a page's rows is used again for the next.
+func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]render.Row, error] {
+	return func(yield func([]render.Row, error) bool) {
+		var table []render.Row
+		for page, err := range pages {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for len(table) < len(page.Entries) {
+				table = append(table, make(render.Row, len(keyColumns)))
+			}
+			for i := range page.Entries {
+				e := &page.Entries[i]
+				for _, c := range chosen {
+					if table[i][c] = render.Unknown(); e.Have.Has(keyColumns[c].fact) {
+						table[i][c] = keyColumns[c].cell(e)
+					}
+				}
+			}
+			if len(page.Entries) > 0 && !yield(table[:len(page.Entries)], nil) {
+				return
+			}
+		}
+	}
+}
+
+func (o *lsOptions) printNUL(env *Env, pages iter.Seq2[backends.Page, error]) error {
+	w := bufio.NewWriterSize(env.Out, 64<<10)
+	for page, err := range pages {
+		if err != nil {
+			return errors.Join(err, w.Flush())
+		}
+		for i := range page.Entries {
+			w.WriteString(page.Entries[i].Key)
+			w.WriteByte(0)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// summary tells on stderr what the answer itself does not: an interrupted walk
+// how far it came, and the marks that the look left.
+func (o *lsOptions) summary(env *Env, b backends.Backend, p *walkProgress, shown int64, err error) {
+	if err != nil {
+		env.note("incomplete: %s shown, about %.0f%% of the keyspace walked", plural(shown, "key"), p.share()*100)
+	}
+	tellFootprint(env, b)
+}
+
+// tellFootprint owns up to lookups that the server counted.
+func tellFootprint(env *Env, b backends.Backend) {
+	if f, ok := b.(backends.Footprinter); ok && f.Footprint() > 0 {
+		env.note("%s of this look count as hits or misses in the server's statistics", plural(f.Footprint(), "lookup"))
+	}
+}
+
+// plural counts things in words: "1 key", "1,234 keys".
+func plural(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return render.Int(n).Text + " " + thing
+}
+
+func plain(columns []keyColumn) []render.Column {
+	out := make([]render.Column, len(columns))
+	for i, c := range columns {
+		out[i] = c.Column
+	}
+	return out
+}
