@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -45,6 +46,9 @@ func kindOf(err error) error {
 	text := err.Error()
 	var network net.Error
 	var reply redis.Error
+	var certificate *tls.CertificateVerificationError
+	var notTLS tls.RecordHeaderError
+	var alert tls.AlertError
 	switch {
 	case redis.IsAuthError(err), strings.Contains(text, "WRONGPASS"), strings.Contains(text, "without any password configured"):
 		return backends.ErrAuth
@@ -54,7 +58,7 @@ func kindOf(err error) error {
 		return backends.ErrWrongType
 	case errors.As(err, &reply):
 		return nil
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+	case errors.As(err, &network), errors.As(err, &certificate), errors.As(err, &notTLS), errors.As(err, &alert), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, net.ErrClosed):
 		return backends.ErrUnreachable
 	}
@@ -69,7 +73,7 @@ func refused(err error) bool {
 		return false
 	}
 	text := strings.ToLower(err.Error())
-	for _, sign := range []string{"noperm", "unknown command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "is disabled", "try object help", "try client help", "try memory help"} {
+	for _, sign := range []string{"noperm", "unknown command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "try object help", "try client help", "try memory help"} {
 		if strings.Contains(text, sign) {
 			return true
 		}

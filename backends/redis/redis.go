@@ -133,9 +133,9 @@ func (c *cache) options(addr string, replica bool) *redis.Options {
 	return &redis.Options{
 		Network: c.network, Addr: addr, Dialer: c.dial,
 		Username: c.user, Password: c.password, DB: c.db, TLSConfig: c.tls,
-		ClientName: clientName, DisableIdentity: true,
-		OnConnect:   c.onConnect(replica),
-		DialTimeout: c.timeout, ReadTimeout: 2 * c.timeout, WriteTimeout: c.timeout,
+		DisableIdentity: true,
+		OnConnect:       c.onConnect(replica),
+		DialTimeout:     c.timeout, ReadTimeout: 2 * c.timeout, WriteTimeout: c.timeout,
 		ContextTimeoutEnabled: true,
 		DialerRetries:         1,
 		MaxRetries:            1, MinRetryBackoff: 50 * time.Millisecond, MaxRetryBackoff: 500 * time.Millisecond,
@@ -149,10 +149,10 @@ func (c *cache) clusterOptions() *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs:    c.addrs,
 		Username: c.user, Password: c.password, TLSConfig: c.tls,
-		ClientName: clientName, DisableIdentity: true,
-		ReadOnly:    c.preferReplica,
-		OnConnect:   c.onConnect(false),
-		DialTimeout: c.timeout, ReadTimeout: 2 * c.timeout, WriteTimeout: c.timeout,
+		DisableIdentity: true,
+		ReadOnly:        c.preferReplica,
+		OnConnect:       c.onConnect(false),
+		DialTimeout:     c.timeout, ReadTimeout: 2 * c.timeout, WriteTimeout: c.timeout,
 		ContextTimeoutEnabled: true,
 		DialerRetries:         1,
 		MaxRetries:            1, MinRetryBackoff: 50 * time.Millisecond, MaxRetryBackoff: 500 * time.Millisecond,
@@ -160,13 +160,14 @@ func (c *cache) clusterOptions() *redis.ClusterOptions {
 	}
 }
 
-// onConnect makes a new connection harmless: it is not to count as use of a
+// onConnect names a new connection and makes it harmless: it is not to count as use of a
 // key (NO-TOUCH, Redis 7.2), and not to be evicted in the middle of a walk
 // (NO-EVICT, 7.0). Servers that know neither, or forbid it, serve us all the
 // same; Value.Touched and the documents say what that means.
 func (c *cache) onConnect(replica bool) func(context.Context, *redis.Conn) error {
 	return func(ctx context.Context, conn *redis.Conn) error {
 		_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
+			p.Do(ctx, "client", "setname", clientName) // not by Options.ClientName, which fails where this is forbidden
 			p.Do(ctx, "client", "no-touch", "on")
 			p.Do(ctx, "client", "no-evict", "on")
 			if replica && c.topology == cluster {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,12 +80,10 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 		return nil
 	}
 	_, scan, err := w.exchange(ctx, nil, &cursor)
-	for {
-		if err != nil {
-			return err
-		}
-		keys, next, err := scan.Result()
-		if err != nil {
+	for err == nil {
+		var keys []string
+		var next uint64
+		if keys, next, err = scan.Result(); err != nil {
 			return err
 		}
 		page := backends.Page{Shard: w.node.addr, Done: 1}
@@ -113,6 +112,7 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 			_, scan, err = w.exchange(ctx, nil, more(next))
 		}
 	}
+	return err
 }
 
 // start learns what the server is and where the walk begins.
@@ -275,6 +275,10 @@ func exec(ctx context.Context, pipe redis.Pipeliner) error {
 	// The first error may be an answer and hide that the connection broke behind it.
 	if n := len(cmds); n > 0 && broken(cmds[n-1].Err()) {
 		return cmds[n-1].Err()
+	}
+	// And where no command has it, the connection was refused before any was sent.
+	if err != nil && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		return err
 	}
 	return nil
 }

@@ -23,7 +23,10 @@ func TestMain(m *testing.M) {
 
 func each(t *testing.T, versions []Version, test func(*testing.T, Version)) {
 	for _, v := range versions {
-		t.Run(v.Name, func(t *testing.T) { test(t, v) })
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, v)
+		})
 	}
 }
 
