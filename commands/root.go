@@ -15,7 +15,10 @@ import (
 func Main(ctx context.Context, env *Env, args ...string) int {
 	root := newRoot(env)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := mistyped(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -76,6 +79,16 @@ where the server counts a look as a hit, the number is told.`,
 		usageArgs(cmd)
 	}
 	return root
+}
+
+// mistyped finds a word that should be a command and is none, before the flags
+// behind it are read as flags of a command they do not belong to.
+func mistyped(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], "__") {
+		return nil
+	}
+	return unknownCommand(cmd, rest[:1])
 }
 
 // unknownCommand refuses words that are no command, with the nearest that is.

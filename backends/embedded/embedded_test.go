@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -256,14 +257,73 @@ func TestCloseWithADeafClient(t *testing.T) {
 	}
 }
 
+// A client that writes all before it reads gets all.
 func TestLongPipeline(t *testing.T) {
 	c := one(t, embedded.Options{Sample: true})
 	pipe := c.Pipeline()
-	for range 300 {
-		pipe.HGetAll(t.Context(), "catalog:index")
+	for i := range 3000 {
+		pipe.Get(t.Context(), fmt.Sprintf("product:%04d", i%500))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestPubSub(t *testing.T) {
+	c := one(t, embedded.Options{})
+	sub := c.Subscribe(t.Context(), "news")
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Publish(t.Context(), "news", "hello").Val(); n != 1 {
+		t.Errorf("%d receivers, want 1", n)
+	}
+	if m, err := sub.ReceiveMessage(t.Context()); err != nil || m.Payload != "hello" {
+		t.Errorf("received %v, %v", m, err)
+	}
+}
+
+func TestAdministration(t *testing.T) {
+	c := one(t, embedded.Options{})
+	for line, want := range map[string]string{
+		"acl whoami":                                "default",
+		"client setname me":                         "OK",
+		"client setinfo lib-name test":              "OK",
+		"client no-evict on":                        "OK",
+		"client no-touch maybe":                     "ERR syntax error",
+		"config get maxmemory*":                     "map[maxmemory:0 maxmemory-policy:allkeys-lru maxmemory-samples:5]",
+		"config set maxmemory 100mb":                "OK",
+		"config set maxmemory-policy fifo":          "ERR CONFIG SET failed",
+		"config set nonsense 1":                     "ERR Unknown option",
+		"slowlog get":                               "[]",
+		"latency latest":                            "[]",
+		"cluster info":                              "ERR This instance has cluster support disabled",
+		"role":                                      "[master 0 []]",
+		"command getkeys zunionstore d 2 a b":       "[d a b]",
+		"command getkeys xread count 1 streams a 0": "[a]",
+		"select 16":                                 "ERR DB index is out of range",
+		"memory usage none":                         "<nil>",
+		"memory doctor":                             "Hi Sam",
+		"object nonsense k":                         "ERR unknown subcommand 'nonsense'",
+		"nosuch":                                    "ERR unknown command",
+		"psubscribe":                                "ERR wrong number of arguments",
+	} {
+		v, err := c.Do(t.Context(), words(line)...).Result()
+		got := fmt.Sprint(v)
+		if err != nil && err != redis.Nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%s answers %s, want %s", line, got, want)
+		}
+	}
+	if list := c.ClientList(t.Context()).Val(); !strings.Contains(list, "name=me ") || !strings.Contains(list, "lib-name=test") {
+		t.Errorf("CLIENT LIST is %s", list)
+	}
+	hello, _ := do(t, c, "HELLO", 3).(map[any]any)
+	if hello["version"] != embedded.Version || hello["proto"] != int64(3) {
+		t.Errorf("HELLO answers %v", hello)
 	}
 }
 

@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -182,7 +183,9 @@ func content(t *testing.T, c *redis.Client, key string) string {
 	case "list":
 		return fmt.Sprint(c.LRange(ctx, key, 0, -1).Val())
 	case "set":
-		return fmt.Sprint(c.SMembers(ctx, key).Val())
+		members := c.SMembers(ctx, key).Val()
+		slices.Sort(members)
+		return fmt.Sprint(members)
 	case "zset":
 		return fmt.Sprint(c.ZRangeWithScores(ctx, key, 0, -1).Val())
 	}

@@ -32,7 +32,7 @@ func fail(ctx context.Context, addr string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, redis.Nil):
+	case errors.Is(err, redis.Nil), errors.Is(err, backends.ErrMiss):
 		return backends.ErrMiss
 	}
 	var done *opError

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/cachectl/cachectl"
+
+// A rule says what a package may import: of ours, and of others. A name that
+// ends in "/..." stands for everything below it.
+type rule struct {
+	why    string
+	ours   []string
+	others []string
+}
+
+// rules is the floor plan of docs/design.md. The first that fits a package counts.
+var rules = []struct {
+	pkg string
+	rule
+}{
+	{"cmd/cachectl", rule{"main is wiring only", []string{"commands", "backends/..."}, []string{"golang.org/x/term"}}},
+	{"commands/render", rule{"render knows formats, and nothing about caches", nil,
+		[]string{"github.com/itchyny/gojq", "go.yaml.in/yaml/v3", "github.com/clipperhouse/displaywidth", "github.com/dustin/go-humanize"}}},
+	{"commands", rule{"commands join streams, folds and render; which backend serves a URL is main's to say",
+		[]string{"backends", "analyze/...", "commands/render"},
+		[]string{"github.com/spf13/cobra", "go.yaml.in/yaml/v3", "github.com/dustin/go-humanize", "github.com/schollz/progressbar/v3", "golang.org/x/time/rate"}}},
+	{"analyze/accumtest", rule{"tests of accumulators", []string{"analyze"}, []string{"github.com/google/go-cmp/cmp"}}},
+	{"analyze/decode", rule{"decode makes bytes readable, wherever they come from", nil,
+		[]string{"github.com/klauspost/compress/...", "github.com/vmihailenco/msgpack/v5/..."}}},
+	{"analyze/...", rule{"a finding is pure: no clients, no formats", []string{"backends", "analyze/..."}, nil}},
+	{"backends/backendtest/servers", rule{"servers for tests know nothing of us", nil, nil}},
+	{"backends/backendtest", rule{"the conformance suite knows the contracts only", []string{"backends"}, nil}},
+	{"backends/redis", rule{"a backend knows its parent and its one client; siblings never import one another", []string{"backends"},
+		[]string{"github.com/redis/go-redis/v9/..."}}},
+	{"backends/embedded", rule{"the embedded server is a server, not a backend: main joins it with the redis client", nil,
+		[]string{"github.com/alicebob/miniredis/v2/..."}}},
+	{"backends", rule{"the contracts import the standard library only", nil, nil}},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+// TestImportRule holds every package against the floor plan.
+func TestImportRule(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		at := slices.IndexFunc(rules, func(r struct {
+			pkg string
+			rule
+		}) bool {
+			return covers(r.pkg, name)
+		})
+		if at < 0 {
+			t.Errorf("%s has no place in the floor plan: add a rule for it, and say in docs/design.md what it is", p.ImportPath)
+			continue
+		}
+		r := rules[at]
+		for _, imported := range p.Imports {
+			if !allowed(r.rule, imported) {
+				t.Errorf("%s imports %s: %s", p.ImportPath, imported, r.why)
+			}
+		}
+	}
+}
+
+func allowed(r rule, imported string) bool {
+	if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+		return slices.ContainsFunc(r.ours, func(p string) bool { return covers(p, ours) })
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	standard := !strings.Contains(first, ".")
+	return standard || slices.ContainsFunc(r.others, func(p string) bool { return covers(p, imported) })
+}
+
+func covers(pattern, name string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return name == base || strings.HasPrefix(name, base+"/")
+	}
+	return name == pattern
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 8 {
+		t.Fatalf("only %d packages found", len(all))
+	}
+	return all
+}
+
+// TestNoPackageOfAllThings refuses names that say nothing.
+func TestNoPackageOfAllThings(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name := p.ImportPath[strings.LastIndexByte(p.ImportPath, '/')+1:]
+		if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "types", "core", "shared", "manager"}, name) {
+			t.Errorf("%s: a package is named for what it provides", p.ImportPath)
+		}
+	}
+}

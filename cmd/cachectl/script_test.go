@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cachectl/cachectl/backends/backendtest/servers"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"cachectl": main})
+}
+
+// TestScripts runs testdata/script/*.txtar: the program as its user sees it,
+// against real servers. The scripts know them by these variables:
+//
+//	REDIS    a server of the script's own kind, with no password
+//	LOCKED   one with the password "open sesame"
+//	LIMITED  one whose user "app", password "limited", may not look at memory
+//	SECURE   one that wants TLS; CA, CERT and KEY are files
+//	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
+//
+// and have the commands "status N PROGRAM ARGS..." (the exit status must be N)
+// and "redis ADDR COMMAND ARGS..." (a command sent as it is).
+func TestScripts(t *testing.T) {
+	v := servers.Default(t)
+	plain := servers.Redis(t, v, servers.Options{Args: []string{"--databases", "64"}})
+	locked := servers.Redis(t, v, servers.Options{Password: "open sesame"})
+	limited := servers.Redis(t, v, servers.Options{ACL: []string{"user app on >limited ~* +@all -memory -object"}})
+	secure := servers.Redis(t, v, servers.Options{TLS: true})
+	cluster := servers.Cluster(t, v, 3, 0, servers.Options{})
+	broken := servers.Cluster(t, v, 3, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
+	fillCluster(t, broken[0].Addr)
+	broken[2].Kill()
+
+	params := testscript.Params{
+		Dir: "../../testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("REDIS", plain.Addr)
+			e.Setenv("LOCKED", locked.Addr)
+			e.Setenv("LIMITED", limited.Addr)
+			e.Setenv("SECURE", secure.Addr)
+			e.Setenv("CA", secure.CA)
+			e.Setenv("CERT", secure.Cert)
+			e.Setenv("KEY", secure.Key)
+			e.Setenv("CLUSTER", cluster[0].Addr)
+			e.Setenv("BROKEN", broken[0].Addr)
+			e.Setenv("LOST", broken[2].Addr)
+			e.Setenv("HOME", e.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status,
+			"redis":  send,
+		},
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		RequireExplicitExec: true,
+	}
+	testscript.Run(t, params)
+}
+
+func fillCluster(t *testing.T, addr string) {
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}})
+	defer c.Close()
+	for i := range 300 {
+		if err := c.Set(t.Context(), "key:"+strconv.Itoa(i), "v", time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// status runs a program and fails the script unless it exits with the status given.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N program args...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// send sends one command; arguments are unescaped as Go strings, so that any
+// byte can be sent.
+func send(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: redis addr command args...")
+	}
+	c := redis.NewClient(&redis.Options{Addr: args[0], Protocol: 2})
+	defer c.Close()
+	var command []any
+	for _, a := range args[1:] {
+		if strings.Contains(a, `\`) {
+			unquoted, err := strconv.Unquote(`"` + strings.ReplaceAll(a, `"`, `\"`) + `"`)
+			ts.Check(err)
+			a = unquoted
+		}
+		command = append(command, a)
+	}
+	if err := c.Do(context.Background(), command...).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		ts.Fatalf("%v: %v", args, err)
+	}
+}
