@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -297,9 +299,13 @@ func compactJSON(raw json.RawMessage) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
-// score prints a score as short as it can be read back.
+// score prints a score as short as it can be read back. An infinite one, which
+// JSON cannot say, is a word to machines.
 func score(f float64) render.Cell {
-	c := render.Float(f, -1)
+	c := render.Cell{Text: strconv.FormatFloat(f, 'g', -1, 64), Value: f}
+	if math.IsInf(f, 0) {
+		c.Value = c.Text
+	}
 	return c
 }
 

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
@@ -71,7 +72,7 @@ func windowDoc(h hitWindow) render.Doc {
 	doc := render.Doc{Columns: hitColumns, List: "nodes"}
 	total := h.totalRow()
 	for i, c := range hitColumns {
-		if c.Name == "node" || c.Name == "role" || c.Name == "window_length" {
+		if !slices.Contains(hitWide, c.Name) || c.Name == "node" || c.Name == "role" {
 			continue
 		}
 		name := c.Field

@@ -84,6 +84,7 @@ where the server counts a look as a hit, the number is told.`,
 // mistyped finds a word that should be a command and is none, before the flags
 // behind it are read as flags of a command they do not belong to.
 func mistyped(root *cobra.Command, args []string) error {
+	root.InitDefaultHelpCmd()
 	cmd, rest, err := root.Find(args)
 	if err != nil || !cmd.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], "__") {
 		return nil

@@ -193,7 +193,8 @@ func parseTarget(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("bad URL: %w", err)
 	}
 	for host := range strings.SplitSeq(authority, ",") {
-		if _, err := url.Parse("x://" + host); err != nil || host == "" && strings.Contains(authority, ",") {
+		colons := strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[")
+		if _, err := url.Parse("x://" + host); err != nil || colons || host == "" && strings.Contains(authority, ",") {
 			return nil, fmt.Errorf("bad URL: bad host %q", host)
 		}
 	}

@@ -75,6 +75,8 @@ func own(cmd string) func(*call) bool {
 		return (*call).monitor
 	case "COMMAND":
 		return (*call).command
+	case "PSUBSCRIBE", "PUBSUB":
+		return (*call).channels
 	case "ACL", "LATENCY", "SLOWLOG", "MODULE", "ROLE", "LASTSAVE", "CLUSTER", "READONLY", "READWRITE", "ASKING":
 		return (*call).minor
 	}

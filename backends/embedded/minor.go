@@ -169,3 +169,23 @@ func (c *call) minor() bool {
 	}
 	return c.unknown()
 }
+
+// channels leaves patterns of channels to miniredis, but for those on which its
+// matcher panics: reversed ranges, and bytes that are not UTF-8.
+func (c *call) channels() bool {
+	if c.nested {
+		return false
+	}
+	for _, arg := range c.args {
+		if !c.s.takes(arg) {
+			return c.fail("ERR this pattern is beyond the embedded server")
+		}
+	}
+	return false
+}
+
+func (s *Server) takes(pattern string) (ok bool) {
+	defer func() { ok = recover() == nil }()
+	s.db.PubSubChannels(pattern)
+	return true
+}

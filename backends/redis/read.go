@@ -26,6 +26,7 @@ func (c *cache) Read(ctx context.Context, key string, w backends.Window) (backen
 		return v, err
 	}
 	r := reading{c: c, probe: c.newProber(n.addr, p, backends.AllFacts), profile: p, window: w, value: &v, seen: make(map[string]bool)}
+	r.probe.notices() // a server keeps idle time or frequency: for one key that is no news
 	if err := r.run(ctx); err != nil {
 		return v, fail(ctx, n.addr, err)
 	}

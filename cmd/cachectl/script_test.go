@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 //	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
 //
 // and have the commands "status N PROGRAM ARGS..." (the exit status must be N)
-// and "redis ADDR COMMAND ARGS..." (a command sent as it is).
+// and "redis ADDR[/DB] COMMAND ARGS..." (a command sent as it is).
 func TestScripts(t *testing.T) {
 	v := servers.Default(t)
 	plain := servers.Redis(t, v, servers.Options{Args: []string{"--databases", "64"}})
@@ -104,7 +104,9 @@ func send(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: redis addr command args...")
 	}
-	c := redis.NewClient(&redis.Options{Addr: args[0], Protocol: 2})
+	addr, db, _ := strings.Cut(args[0], "/")
+	number, _ := strconv.Atoi(db)
+	c := redis.NewClient(&redis.Options{Addr: addr, DB: number, Protocol: 2})
 	defer c.Close()
 	var command []any
 	for _, a := range args[1:] {
