@@ -8,7 +8,7 @@ import (
 // An Entry is a key and what is known of it. Fields whose fact is not in Have
 // are meaningless: unknown is not zero.
 type Entry struct {
-	Key  string // the key's bytes; any byte may occur
+	Key  string // the key's bytes; any byte may occur. It shares memory with its page: clone it to keep it for long
 	Have Facts
 
 	Type     string        // the server's word: "string", "hash", "ReJSON-RL" ...
@@ -83,8 +83,8 @@ type Mark string
 // A Page is what one round trip brought: the unit of pipelining, of progress
 // and of resuming. An empty page is normal and does not mean the end.
 type Page struct {
-	Shard   string // address of the node, as in ShardError
-	Entries []Entry
+	Shard   string  // address of the node, as in ShardError
+	Entries []Entry // the reader's until it asks for the next page
 	After   Mark    // goes on behind this page when handed back in Query.From; empty: this shard is done
 	Done    float64 // share of this shard that is walked, 0 to 1
 }

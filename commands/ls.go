@@ -235,6 +235,10 @@ func (o *lsOptions) sorted(pages iter.Seq2[backends.Page, error]) iter.Seq2[back
 	return func(yield func(backends.Page, error) bool) {
 		top := analyze.NewTop(o.top, func(e backends.Entry) (int64, string) { return order.score(&e), e.Key })
 		known := backends.Filter(backends.Entries(pages), func(e backends.Entry) bool { return e.Have.Has(order.fact) })
+		known = each(known, func(e backends.Entry) backends.Entry {
+			e.Key = strings.Clone(e.Key) // a leader must not hold on to its whole page
+			return e
+		})
 		err := analyze.Fold(known, func(error) {}, top)
 		if yield(backends.Page{Entries: top.Items()}, nil) && err != nil {
 			yield(backends.Page{}, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -12,65 +13,45 @@ import (
 	"github.com/cachectl/cachectl/backends"
 )
 
-// A question is one command about one key that fills one fact.
+// A question is one command about one key that fills one fact. The key is its
+// last argument.
 type question struct {
-	fact   backends.Facts
-	counts bool // the server counts it as a lookup (db.c, lookupKeyReadWithFlags)
-	ask    func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder
+	fact    backends.Facts
+	counts  bool // the server counts it as a lookup (db.c, lookupKeyReadWithFlags)
+	command []string
 	// take reads the answer into e and tells whether the key is there.
-	take func(cmd redis.Cmder, e *backends.Entry) bool
+	take func(r reply, e *backends.Entry) bool
 }
 
 // None of these touches the LRU or LFU of the key: TYPE, PTTL and OBJECT look
 // up with LOOKUP_NOTOUCH, MEMORY USAGE looks past the counters as well.
 var questions = []question{
-	{
-		fact: backends.FactType, counts: true,
-		ask: func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder { return p.Type(ctx, key) },
-		take: func(cmd redis.Cmder, e *backends.Entry) bool {
-			e.Type = cmd.(*redis.StatusCmd).Val()
-			return e.Type != "none"
-		},
-	}, {
-		fact: backends.FactTTL, counts: true,
-		ask: func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder { return p.PTTL(ctx, key) },
-		take: func(cmd redis.Cmder, e *backends.Entry) bool {
-			e.TTL = cmd.(*redis.DurationCmd).Val() // -1 ns is NoTTL, -2 ns a missing key
-			return e.TTL != -2
-		},
-	}, {
-		fact: backends.FactSize,
-		ask:  func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder { return p.MemoryUsage(ctx, key) },
-		take: func(cmd redis.Cmder, e *backends.Entry) bool {
-			e.Size = cmd.(*redis.IntCmd).Val()
-			return true
-		},
-	}, {
-		fact: backends.FactIdle, counts: true,
-		ask: func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder {
-			return p.ObjectIdleTime(ctx, key)
-		},
-		take: func(cmd redis.Cmder, e *backends.Entry) bool {
-			e.Idle = cmd.(*redis.DurationCmd).Val()
-			return true
-		},
-	}, {
-		fact: backends.FactFreq, counts: true,
-		ask: func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder { return p.ObjectFreq(ctx, key) },
-		take: func(cmd redis.Cmder, e *backends.Entry) bool {
-			e.Freq = cmd.(*redis.IntCmd).Val()
-			return true
-		},
-	}, {
-		fact: backends.FactEncoding, counts: true,
-		ask: func(ctx context.Context, p redis.Pipeliner, key string) redis.Cmder {
-			return p.ObjectEncoding(ctx, key)
-		},
-		take: func(cmd redis.Cmder, e *backends.Entry) bool {
-			e.Encoding = cmd.(*redis.StringCmd).Val()
-			return true
-		},
-	},
+	{backends.FactType, true, []string{"type"}, func(r reply, e *backends.Entry) bool {
+		e.Type = r.text
+		return e.Type != "none"
+	}},
+	{backends.FactTTL, true, []string{"pttl"}, func(r reply, e *backends.Entry) bool {
+		if e.TTL = millis(r.num); r.num == -1 {
+			e.TTL = backends.NoTTL
+		}
+		return r.num != -2
+	}},
+	{backends.FactSize, false, []string{"memory", "usage"}, func(r reply, e *backends.Entry) bool {
+		e.Size = r.num
+		return true
+	}},
+	{backends.FactIdle, true, []string{"object", "idletime"}, func(r reply, e *backends.Entry) bool {
+		e.Idle = 1000 * millis(r.num)
+		return true
+	}},
+	{backends.FactFreq, true, []string{"object", "freq"}, func(r reply, e *backends.Entry) bool {
+		e.Freq = r.num
+		return true
+	}},
+	{backends.FactEncoding, true, []string{"object", "encoding"}, func(r reply, e *backends.Entry) bool {
+		e.Encoding = r.text
+		return true
+	}},
 }
 
 // The command that tells how many elements a value of each type has, and, for
@@ -118,98 +99,78 @@ func (b *prober) notices() []*backends.Notice {
 	return n
 }
 
-// A probe is the questions asked about a batch of keys, with room for the answers.
-type probe struct {
-	keys  []string
-	asked []question
-	cmds  []redis.Cmder // len(asked) for each key
-}
-
-// ask puts the questions about keys into the pipeline.
-func (b *prober) ask(ctx context.Context, p redis.Pipeliner, keys []string) probe {
-	a := probe{keys: keys}
+// asks lists the questions for what is wanted, at this moment.
+func (b *prober) asks() []question {
+	var asked []question
 	for _, q := range questions {
 		if b.want.Has(q.fact) {
-			a.asked = append(a.asked, q)
+			asked = append(asked, q)
 		}
 	}
-	if len(a.asked) == 0 {
-		return a
-	}
-	a.cmds = make([]redis.Cmder, 0, len(keys)*len(a.asked))
-	for _, key := range keys {
-		for _, q := range a.asked {
-			a.cmds = append(a.cmds, q.ask(ctx, p, key))
-			if q.counts {
-				b.c.lookups.Add(1)
-			}
-		}
-	}
-	return a
+	return asked
 }
 
-// answers reads a probe whose pipeline has run. Keys that vanished are left out.
-func (b *prober) answers(a probe) []backends.Entry {
-	entries := make([]backends.Entry, 0, len(a.keys))
-	for i, key := range a.keys {
-		e := backends.Entry{Key: key}
-		there := true
-		for j, q := range a.asked {
-			cmd := a.cmds[i*len(a.asked)+j]
-			switch err := cmd.Err(); {
-			case err == nil:
-				if there = q.take(cmd, &e); there {
-					e.Have |= q.fact
-				}
-			case errors.Is(err, redis.Nil), strings.Contains(err.Error(), "no such key"):
-				there = false
-			case refused(err):
-				b.drop(q.fact, err)
-			default: // MOVED in the middle of a walk and the like: this fact of this key
-			}
-			if !there {
-				break
-			}
-		}
-		if there {
-			entries = append(entries, e)
-		}
-	}
-	return entries
-}
-
-// lengths fills in the elements of entries whose type is known: a round trip
-// of its own, because the command depends on the type, and a wrong guess would
-// count as an error on the server.
-func (b *prober) lengths(ctx context.Context, p redis.Pipeliner, entries []backends.Entry) error {
-	cmds := make([]*redis.Cmd, len(entries))
-	asked := false
-	for i := range entries {
-		if name, ok := lengthCommands[entries[i].Type]; ok && entries[i].Have.Has(backends.FactType) {
-			cmds[i] = p.Do(ctx, name, entries[i].Key)
+// answer reads the replies about one key, in the order of asked, into e. It
+// tells whether the key is there.
+func (b *prober) answer(asked []question, e *backends.Entry, next func() (reply, error)) (there bool, err error) {
+	there = true
+	for i := range asked {
+		q := &asked[i]
+		if q.counts {
 			b.c.lookups.Add(1)
-			asked = true
+		}
+		r, err := next()
+		switch {
+		case err != nil:
+			return false, err
+		case r.err == nil && !r.null:
+			if q.take(r, e) {
+				e.Have |= q.fact
+			} else {
+				there = false
+			}
+		case r.null, strings.Contains(r.err.Error(), "no such key"):
+			there = false
+		case refused(r.err):
+			b.drop(q.fact, r.err)
+		default: // MOVED in the middle of a walk and the like: this fact of this key
 		}
 	}
-	if !asked {
-		return nil
+	return there, nil
+}
+
+// length reads the reply to the length command of an entry.
+func (b *prober) length(e *backends.Entry, r reply) {
+	b.c.lookups.Add(1)
+	if refused(r.err) {
+		b.drop(backends.FactElements, r.err)
+	} else if r.err == nil {
+		e.Elements = r.num
+		e.Have |= backends.FactElements
 	}
-	if _, err := p.Exec(ctx); broken(err) {
-		return err
+}
+
+// lengthOf is the command for the number of elements of e: it depends on the
+// type, and a wrong guess would count as an error on the server.
+func lengthOf(e *backends.Entry) (command string, ok bool) {
+	command, ok = lengthCommands[e.Type]
+	return command, ok && e.Have.Has(backends.FactType)
+}
+
+// replyOf reads a command that go-redis has carried out.
+func replyOf(cmd *redis.Cmd) reply {
+	value, err := cmd.Result()
+	if errors.Is(err, redis.Nil) {
+		return reply{null: true}
 	}
-	for i, cmd := range cmds {
-		if cmd == nil {
-			continue
-		}
-		n, err := cmd.Int64()
-		if refused(err) {
-			b.drop(backends.FactElements, err)
-		} else if err == nil {
-			entries[i].Elements = n
-			entries[i].Have |= backends.FactElements
-		}
+	r := reply{err: err}
+	switch v := value.(type) {
+	case string:
+		r.text = v
+	case int64:
+		r.num = v
 	}
-	return nil
+	return r
 }
 
 // inspectBatch is how many keys Inspect asks about at once.
@@ -249,20 +210,87 @@ func (c *cache) Inspect(ctx context.Context, want backends.Facts, keys iter.Seq[
 	}
 }
 
+// inspect asks about keys through the router, which knows where each lives.
+// Keys that are not there are left out.
 func (c *cache) inspect(ctx context.Context, b *prober, keys []string) ([]backends.Entry, error) {
-	pipe := c.router.Pipeline()
 	if b.want == 0 {
 		b.want = backends.FactType // something must tell whether the key is there
 	}
-	asked := b.ask(ctx, pipe, keys)
-	if _, err := pipe.Exec(ctx); broken(err) {
+	asked := b.asks()
+	pipe := c.router.Pipeline()
+	var cmds []*redis.Cmd
+	for _, key := range keys {
+		for _, q := range asked {
+			cmds = append(cmds, do(ctx, pipe, append(q.command[:len(q.command):len(q.command)], key)))
+		}
+	}
+	if err := exec(ctx, pipe); err != nil {
 		return nil, fail(ctx, c.name, err)
 	}
-	entries := b.answers(asked)
+	var entries []backends.Entry
+	for _, key := range keys {
+		e := backends.Entry{Key: key}
+		there, _ := b.answer(asked, &e, func() (reply, error) {
+			r := replyOf(cmds[0])
+			cmds = cmds[1:]
+			return r, nil
+		})
+		if there {
+			entries = append(entries, e)
+		}
+	}
 	if b.want.Has(backends.FactElements) {
-		if err := b.lengths(ctx, c.router.Pipeline(), entries); err != nil {
+		if err := c.inspectLengths(ctx, b, entries); err != nil {
 			return nil, fail(ctx, c.name, err)
 		}
 	}
 	return entries, nil
+}
+
+func (c *cache) inspectLengths(ctx context.Context, b *prober, entries []backends.Entry) error {
+	pipe := c.router.Pipeline()
+	cmds := make([]*redis.Cmd, len(entries))
+	for i := range entries {
+		if command, ok := lengthOf(&entries[i]); ok {
+			cmds[i] = pipe.Do(ctx, command, entries[i].Key)
+		}
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	if err := exec(ctx, pipe); err != nil {
+		return err
+	}
+	for i, cmd := range cmds {
+		if cmd != nil {
+			b.length(&entries[i], replyOf(cmd))
+		}
+	}
+	return nil
+}
+
+func do(ctx context.Context, pipe redis.Pipeliner, args []string) *redis.Cmd {
+	list := make([]any, len(args))
+	for i, a := range args {
+		list[i] = a
+	}
+	return pipe.Do(ctx, list...)
+}
+
+// exec runs a pipeline. Its error is of the connection: what the server
+// answered stands in the commands.
+func exec(ctx context.Context, pipe redis.Pipeliner) error {
+	cmds, err := pipe.Exec(ctx)
+	if broken(err) {
+		return err
+	}
+	// The first error may be an answer and hide that the connection broke behind it.
+	if n := len(cmds); n > 0 && broken(cmds[n-1].Err()) {
+		return cmds[n-1].Err()
+	}
+	// And where no command has it, the connection was refused before any was sent.
+	if err != nil && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		return err
+	}
+	return nil
 }

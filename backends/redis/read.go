@@ -71,18 +71,16 @@ func (r *reading) fresh(name string) bool {
 }
 
 func (r *reading) run(ctx context.Context) error {
-	pipe := r.c.router.Pipeline()
 	r.probe.want &^= backends.FactElements // comes with the value
-	asked := r.probe.ask(ctx, pipe, []string{r.value.Key})
-	if err := exec(ctx, pipe); err != nil {
+	entries, err := r.c.inspect(ctx, r.probe, []string{r.value.Key})
+	if err != nil {
 		return err
 	}
-	if asked.cmds[0].Err() != nil && strings.HasPrefix(asked.cmds[0].Err().Error(), "MOVED") {
-		return fmt.Errorf("the key lives on another node of the cluster (use redis+cluster://): %w", asked.cmds[0].Err())
-	}
-	entries := r.probe.answers(asked)
 	if len(entries) == 0 {
 		return backends.ErrMiss
+	}
+	if entries[0].Have == 0 && r.profile.cluster && r.c.topology == single {
+		return fmt.Errorf("the key lives on another node of the cluster: use redis+cluster://%s", r.c.addrs[0])
 	}
 	r.value.Entry = entries[0]
 	if !entries[0].Have.Has(backends.FactType) {

@@ -2,15 +2,13 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"math/bits"
-	"slices"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/cachectl/cachectl/backends"
 )
@@ -32,7 +30,11 @@ func (c *cache) Scan(ctx context.Context, q backends.Query) iter.Seq2[backends.P
 				return c.walk(ctx, s, q)
 			})
 		}
-		for page, err := range backends.Parallel(ctx, walks...) {
+		pages := walks[0](ctx) // one walk has the server's reply under way as it is, and needs no goroutine
+		if len(walks) > 1 {
+			pages = backends.Parallel(ctx, walks...)
+		}
+		for page, err := range pages {
 			if !yield(page, err) {
 				return
 			}
@@ -56,7 +58,8 @@ func (c *cache) walk(ctx context.Context, s shard, q backends.Query) iter.Seq2[b
 	}
 }
 
-// A walker is the state of one shard's walk.
+// A walker is the state of one shard's walk. The next SCAN is always on its way
+// while the reader has a page, so that the server works meanwhile.
 type walker struct {
 	c       *cache
 	node    *node
@@ -64,61 +67,53 @@ type walker struct {
 	q       backends.Query
 	profile profile
 	probe   *prober
-	conn    *redis.Conn
+	wire    *wire
 	typed   bool // the type is compared here, because the server's own filter is missing or leaves marks
 	stopped bool // the reader has had enough
+
+	cursor  uint64 // of the next SCAN
+	asked   bool   // that SCAN is on its way
+	page    keyPage
+	entries [2][]backends.Entry // the reader has one while the other is filled
 }
 
 func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool) error {
-	cursor, err := w.start(ctx)
-	if err != nil {
+	if err := w.start(ctx); err != nil {
 		return err
 	}
-	w.conn = w.node.client.Conn()
-	defer func() { w.conn.Close() }()
+	defer func() { w.wire.close() }()
 	if w.isPartOfCluster() && !w.pass(yield, w.alone()) {
 		return nil
 	}
-	_, scan, err := w.exchange(ctx, nil, &cursor)
-	for err == nil {
-		var keys []string
-		var next uint64
-		if keys, next, err = scan.Result(); err != nil {
+	for turn := 0; ; turn = 1 - turn {
+		if err := w.retry(ctx, w.receive); err != nil {
 			return err
 		}
 		page := backends.Page{Shard: w.node.addr, Done: 1}
-		if next != 0 {
-			page.After = backends.Mark(strconv.FormatUint(next, 10))
-			page.Done = w.done(next)
+		if w.cursor != 0 {
+			page.After = backends.Mark(strconv.FormatUint(w.cursor, 10))
+			page.Done = w.done(w.cursor)
 		}
-		scan = nil
-		if w.probe.want != 0 { // the page's facts and the next SCAN share a round trip
-			var asked probe
-			if asked, scan, err = w.exchange(ctx, keys, more(next)); err != nil {
-				return err
-			}
-			page.Entries = w.probe.answers(asked)
-		} else {
-			page.Entries = bare(keys)
-		}
-		if err := w.finish(ctx, page.Entries); err != nil {
+		entries := w.entries[turn][:0]
+		err := w.retry(ctx, func(ctx context.Context) (err error) {
+			entries, err = w.facts(ctx, entries[:0])
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		page.Entries = w.keep(page.Entries)
-		if !w.pass(yield, w.probe.notices()...) || !w.give(yield, page) || next == 0 {
+		w.entries[turn] = entries
+		page.Entries = w.keep(entries)
+		if !w.pass(yield, w.probe.notices()...) || !w.give(yield, page) || w.cursor == 0 {
 			return nil
 		}
-		if scan == nil {
-			_, scan, err = w.exchange(ctx, nil, more(next))
-		}
 	}
-	return err
 }
 
 // start learns what the server is and where the walk begins.
-func (w *walker) start(ctx context.Context) (cursor uint64, err error) {
+func (w *walker) start(ctx context.Context) (err error) {
 	if w.profile, err = w.node.profile(ctx, w.c.db, true); err != nil {
-		return 0, err
+		return err
 	}
 	want := w.q.Want
 	if w.q.Type != "" && !w.profile.silentTypeFilter() {
@@ -130,11 +125,12 @@ func (w *walker) start(ctx context.Context) (cursor uint64, err error) {
 		w.probe.want &^= backends.FactType // the filter has told
 	}
 	if mark := w.q.From[w.node.addr]; mark != "" {
-		if cursor, err = strconv.ParseUint(string(mark), 10, 64); err != nil {
-			return 0, fmt.Errorf("bad mark %q: it must come from a page of this shard", mark)
+		if w.cursor, err = strconv.ParseUint(string(mark), 10, 64); err != nil {
+			return fmt.Errorf("bad mark %q: it must come from a page of this shard", mark)
 		}
 	}
-	return cursor, nil
+	w.wire, err = w.c.dialWire(ctx, w.node)
+	return err
 }
 
 // silentTypeFilter tells whether SCAN ... TYPE leaves the hit counters alone, as
@@ -172,32 +168,98 @@ func (w *walker) give(yield func(backends.Page, error) bool, page backends.Page)
 	return !w.stopped
 }
 
-func bare(keys []string) []backends.Entry {
-	entries := make([]backends.Entry, len(keys))
-	for i, key := range keys {
-		entries[i].Key = key
+// ask puts the SCAN for the next page into the next write, unless this was the last.
+func (w *walker) ask() {
+	if w.asked = w.cursor != 0; w.asked {
+		w.scan()
 	}
-	return entries
 }
 
-func more(next uint64) *uint64 {
-	if next == 0 {
-		return nil
+func (w *walker) scan() {
+	count := w.q.Count
+	if count <= 0 {
+		count = backends.DefaultCount
 	}
-	return &next
-}
-
-// finish adds what the pipeline could not: the type that the server's filter
-// vouched for, and the lengths, which depend on the type.
-func (w *walker) finish(ctx context.Context, entries []backends.Entry) error {
+	args := append(make([]string, 0, 8), "scan", strconv.FormatUint(w.cursor, 10), "count", strconv.Itoa(count))
+	if w.q.Match != "" {
+		args = append(args, "match", w.q.Match)
+	}
 	if w.q.Type != "" && !w.typed {
-		for i := range entries {
-			entries[i].Type = w.q.Type
-			entries[i].Have |= backends.FactType
+		args = append(args, "type", w.q.Type)
+	}
+	w.wire.command(args...)
+}
+
+// receive reads the page that is on its way, asking for it if none is.
+func (w *walker) receive(ctx context.Context) error {
+	if !w.asked {
+		w.scan()
+		if err := w.wire.flush(ctx); err != nil {
+			return err
 		}
 	}
-	if w.q.Want.Has(backends.FactElements) {
-		return w.probe.lengths(ctx, w.conn.Pipeline(), entries)
+	w.asked = false
+	if err := w.wire.scanReply(&w.page); err != nil {
+		return err
+	}
+	w.cursor = w.page.cursor
+	return nil
+}
+
+// facts turns the page's keys into entries, with the facts that are wanted. It
+// sends the next SCAN along, so that both share a round trip.
+func (w *walker) facts(ctx context.Context, entries []backends.Entry) ([]backends.Entry, error) {
+	asked, lengths := w.probe.asks(), w.probe.want.Has(backends.FactElements)
+	for _, key := range w.page.keys {
+		for i := range asked {
+			w.wire.command(append(append(make([]string, 0, 3), asked[i].command...), key)...)
+		}
+	}
+	if !lengths {
+		w.ask()
+	}
+	if err := w.wire.flush(ctx); err != nil {
+		return entries, err
+	}
+	for _, key := range w.page.keys {
+		e := backends.Entry{Key: key}
+		if w.q.Type != "" && !w.typed {
+			e.Type, e.Have = w.q.Type, backends.FactType
+		}
+		there, err := w.probe.answer(asked, &e, w.wire.scalar)
+		if err != nil {
+			return entries, err
+		}
+		if there {
+			entries = append(entries, e)
+		}
+	}
+	if !lengths {
+		return entries, nil
+	}
+	return entries, w.lengths(ctx, entries)
+}
+
+// lengths fills in the elements, in a round trip of its own, because the
+// command depends on the type. The next SCAN goes with it.
+func (w *walker) lengths(ctx context.Context, entries []backends.Entry) error {
+	for i := range entries {
+		if command, ok := lengthOf(&entries[i]); ok {
+			w.wire.command(command, entries[i].Key)
+		}
+	}
+	w.ask()
+	if err := w.wire.flush(ctx); err != nil {
+		return err
+	}
+	for i := range entries {
+		if _, ok := lengthOf(&entries[i]); ok {
+			r, err := w.wire.scalar()
+			if err != nil {
+				return err
+			}
+			w.probe.length(&entries[i], r)
+		}
 	}
 	return nil
 }
@@ -216,71 +278,38 @@ func (w *walker) keep(entries []backends.Entry) []backends.Entry {
 	return kept
 }
 
-// walkRetries is how often a broken connection is replaced during one exchange.
+// walkRetries is how often a broken connection is replaced before the walk
+// gives up.
 const walkRetries = 3
 
-// exchange is one round trip: the facts of keys, and the SCAN at cursor unless
-// that is nil. A lost connection is replaced if the same server process is
-// still there; another process would not know the cursor.
-func (w *walker) exchange(ctx context.Context, keys []string, cursor *uint64) (probe, *redis.ScanCmd, error) {
+// retry runs a step, and runs it again over a new connection where the old one
+// broke and the same server process is still there: another would not know the
+// cursor.
+func (w *walker) retry(ctx context.Context, step func(context.Context) error) error {
 	for attempt := 0; ; attempt++ {
-		pipe := w.conn.Pipeline()
-		asked := w.probe.ask(ctx, pipe, keys)
-		var scan *redis.ScanCmd
-		if cursor != nil {
-			scan = w.scan(ctx, pipe, *cursor)
-		}
-		err := exec(ctx, pipe)
-		if err == nil {
-			return asked, scan, nil
-		}
-		if ctx.Err() != nil || attempt == walkRetries {
-			return asked, nil, err
+		err := step(ctx)
+		if !broken(err) || ctx.Err() != nil || attempt == walkRetries || errors.Is(err, backends.ErrUnreachable) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return asked, nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(100 * time.Millisecond << attempt):
 		}
 		same, lost := w.node.sameProcess(ctx, w.c.db, w.profile)
 		if lost != nil {
-			return asked, nil, err
+			return err
 		}
 		if !same {
-			return asked, nil, fmt.Errorf("%w: %w", backends.ErrUnreachable, errRestarted)
+			return fmt.Errorf("%w: %w", backends.ErrUnreachable, errRestarted)
 		}
-		w.conn.Close()
-		w.conn = w.node.client.Conn()
+		fresh, lost := w.c.dialWire(ctx, w.node)
+		if lost != nil {
+			return lost
+		}
+		w.wire.close()
+		w.wire, w.asked = fresh, false
 	}
-}
-
-func (w *walker) scan(ctx context.Context, pipe redis.Pipeliner, cursor uint64) *redis.ScanCmd {
-	count := w.q.Count
-	if count <= 0 {
-		count = backends.DefaultCount
-	}
-	if w.q.Type != "" && !w.typed {
-		return pipe.ScanType(ctx, cursor, w.q.Match, int64(count), w.q.Type)
-	}
-	return pipe.Scan(ctx, cursor, w.q.Match, int64(count))
-}
-
-// exec runs a pipeline. Its error is of the connection: what the server
-// answered stands in the commands.
-func exec(ctx context.Context, pipe redis.Pipeliner) error {
-	cmds, err := pipe.Exec(ctx)
-	if broken(err) {
-		return err
-	}
-	// The first error may be an answer and hide that the connection broke behind it.
-	if n := len(cmds); n > 0 && broken(cmds[n-1].Err()) {
-		return cmds[n-1].Err()
-	}
-	// And where no command has it, the connection was refused before any was sent.
-	if err != nil && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
-		return err
-	}
-	return nil
 }
 
 // done is the share of the shard that is walked when the server hands out

@@ -83,20 +83,40 @@ func find(system string, fetched ...string) ([]Version, error) {
 	return versions, nil
 }
 
-// identifyFetched looks into the folder that fetch.sh fills. Its programs are
-// built for another libc than the system's, so their own loader runs them.
+// Tool is the command line of a fetched program that is no server, such as
+// redis-cli: peers to measure against. A missing one fails the test.
+func Tool(t testing.TB, program string) []string {
+	t.Helper()
+	command, err := fetchedCommand(program)
+	if err != nil {
+		t.Fatalf("%v\nhint: run: make servers", err)
+	}
+	return command
+}
+
 func identifyFetched(program string) (Version, error) {
-	root, err := fetchedRoot()
+	command, err := fetchedCommand(program)
 	if err != nil {
 		return Version{}, err
 	}
+	return identify(command...)
+}
+
+// fetchedCommand looks into the folder that fetch.sh fills. Its programs are
+// built for another libc than the system's, so their own loader runs them.
+func fetchedCommand(program string) ([]string, error) {
+	root, err := fetchedRoot()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(root, "usr/bin", program)
 	loaders, _ := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu*/ld-linux*.so.*"))
-	if _, err := os.Stat(filepath.Join(root, ".stamp")); err != nil || len(loaders) == 0 {
-		return Version{}, fmt.Errorf("no %s in %s", program, root)
+	_, stamped := os.Stat(filepath.Join(root, ".stamp"))
+	if _, err := os.Stat(path); err != nil || stamped != nil || len(loaders) == 0 {
+		return nil, fmt.Errorf("no %s in %s", program, root)
 	}
 	lib := filepath.Dir(loaders[0])
-	return identify(loaders[0], "--library-path", lib+":"+filepath.Join(lib, "systemd"),
-		filepath.Join(root, "usr/bin", program))
+	return []string{loaders[0], "--library-path", lib + ":" + filepath.Join(lib, "systemd"), path}, nil
 }
 
 func fetchedRoot() (string, error) {
