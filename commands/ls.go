@@ -32,7 +32,7 @@ type keyColumn struct {
 }
 
 var keyColumns = []keyColumn{
-	{render.Column{Name: "key"}, 0, func(e *backends.Entry) render.Cell { return render.Key(e.Key) }},
+	{render.Column{Name: "key"}, 0, func(e *backends.Entry) render.Cell { return render.KeyOf(&e.Key) }},
 	{render.Column{Name: "type"}, backends.FactType, func(e *backends.Entry) render.Cell { return render.Text(e.Type) }},
 	{render.Column{Name: "ttl", Field: "ttl_ms", Right: true}, backends.FactTTL, ttlCell},
 	{render.Column{Name: "size", Field: "size_bytes", Right: true}, backends.FactSize, func(e *backends.Entry) render.Cell { return render.Bytes(e.Size) }},
@@ -274,8 +274,10 @@ func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]re
 			for i := range page.Entries {
 				e := &page.Entries[i]
 				for _, c := range chosen {
-					if table[i][c] = render.Unknown(); e.Have.Has(keyColumns[c].fact) {
+					if e.Have.Has(keyColumns[c].fact) {
 						table[i][c] = keyColumns[c].cell(e)
+					} else {
+						table[i][c] = render.Unknown()
 					}
 				}
 			}

@@ -221,17 +221,23 @@ func (w *walker) facts(ctx context.Context, entries []backends.Entry) ([]backend
 	if err := w.wire.flush(ctx); err != nil {
 		return entries, err
 	}
+	known := backends.Entry{}
+	if w.q.Type != "" && !w.typed {
+		known = backends.Entry{Type: w.q.Type, Have: backends.FactType}
+	}
+	next := w.wire.scalar
 	for _, key := range w.page.keys {
-		e := backends.Entry{Key: key}
-		if w.q.Type != "" && !w.typed {
-			e.Type, e.Have = w.q.Type, backends.FactType
+		entries = append(entries, known)
+		e := &entries[len(entries)-1]
+		if e.Key = key; len(asked) == 0 {
+			continue
 		}
-		there, err := w.probe.answer(asked, &e, w.wire.scalar)
+		there, err := w.probe.answer(asked, e, next)
 		if err != nil {
 			return entries, err
 		}
-		if there {
-			entries = append(entries, e)
+		if !there {
+			entries = entries[:len(entries)-1]
 		}
 	}
 	if !lengths {

@@ -188,6 +188,15 @@ func (w *wire) scalar() (reply, error) {
 // bulk appends the n bytes of a bulk string to buf. Memory grows with what
 // really arrives, not with what was announced.
 func (w *wire) bulk(buf []byte, n int) ([]byte, error) {
+	if n+2 <= w.in.Buffered() { // it is here already, as most keys are
+		body, _ := w.in.Peek(n + 2)
+		if body[n] != '\r' || body[n+1] != '\n' {
+			return buf, protocolError("a string without its end")
+		}
+		buf = append(buf, body[:n]...)
+		w.in.Discard(n + 2)
+		return buf, nil
+	}
 	for n > 0 {
 		chunk := min(n, 1<<20)
 		at := len(buf)

@@ -13,7 +13,7 @@ type Cell struct {
 	Text string // for people
 
 	// Value is for programs: nil (unknown), bool, int64, uint64, float64,
-	// string, Binary, json.RawMessage, []any or map[string]any, nested at will.
+	// string, Binary, *Binary, json.RawMessage, []any or map[string]any, nested at will.
 	// Floats that JSON cannot say are null. A string is words, and loses bytes
 	// that are not UTF-8; what may be any bytes is a Binary.
 	Value any
@@ -50,6 +50,10 @@ func Text(s string) Cell { return Cell{Text: visible(s, false), Value: s} }
 // Key is a key or any other bytes on one line: quoted by Quote for people,
 // Binary for programs.
 func Key(s string) Cell { return Cell{Text: Quote(s), Value: Binary(s)} }
+
+// KeyOf is Key without an allocation, for lists of millions: programs read *s
+// when the row prints, so it must stay what it is until then.
+func KeyOf(s *string) Cell { return Cell{Text: Quote(*s), Value: (*Binary)(s)} }
 
 // Block is bytes to be read as text of many lines, for Doc.Body: newlines and
 // tabs stay what they are, other control characters show escaped. Programs get

@@ -68,6 +68,8 @@ func csvText(v any) string {
 		return ""
 	case string:
 		return visible(v, true)
+	case *Binary:
+		return Quote(string(*v))
 	case Binary:
 		return Quote(string(v))
 	case json.RawMessage:

@@ -153,6 +153,8 @@ func promText(v any) string {
 	switch v := v.(type) {
 	case string:
 		s = v
+	case *Binary:
+		return promText(*v)
 	case Binary:
 		if v == "" {
 			return Quote("")

@@ -25,6 +25,9 @@ func newMember(name string) member {
 
 // append writes name and value of v as JSON.
 func (m *member) append(b []byte, v any) []byte {
+	if p, ok := v.(*Binary); ok {
+		v = *p
+	}
 	if s, ok := v.(Binary); ok && !utf8.ValidString(string(s)) {
 		return appendBase64(append(b, m.b64...), s)
 	}
@@ -72,6 +75,8 @@ func appendJSON(b []byte, v any) []byte {
 		return appendFloat(b, v)
 	case string:
 		return appendString(b, v)
+	case *Binary:
+		return appendJSON(b, *v)
 	case Binary:
 		if !utf8.ValidString(string(v)) {
 			return append(appendBase64(append(b, `{"b64":`...), v), '}')
