@@ -168,12 +168,6 @@ func names(entries []backends.Entry) []string {
 	return slices.Compact(keys)
 }
 
-func sorted(keys []string) []string {
-	keys = slices.Clone(keys)
-	slices.Sort(keys)
-	return keys
-}
-
 func equalKeys(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	for _, key := range want {

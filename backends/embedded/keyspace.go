@@ -204,9 +204,6 @@ type object struct {
 
 func (o object) exists() bool { return o.kind != "" }
 
-// typ is the type as clients know it.
-func (o object) typ() string { return typeName(o.kind) }
-
 func typeName(kind string) string {
 	if kind == typeHLL {
 		return typeString
