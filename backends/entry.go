@@ -20,6 +20,33 @@ type Entry struct {
 	Elements int64         // bytes of a string; fields, members, items or entries of anything else
 }
 
+// With is e with the facts that late has beside.
+func (e Entry) With(late Entry) Entry {
+	fresh := late.Have &^ e.Have
+	if e.Have |= fresh; fresh.Has(FactType) {
+		e.Type = late.Type
+	}
+	if fresh.Has(FactTTL) {
+		e.TTL = late.TTL
+	}
+	if fresh.Has(FactSize) {
+		e.Size = late.Size
+	}
+	if fresh.Has(FactIdle) {
+		e.Idle = late.Idle
+	}
+	if fresh.Has(FactFreq) {
+		e.Freq = late.Freq
+	}
+	if fresh.Has(FactEncoding) {
+		e.Encoding = late.Encoding
+	}
+	if fresh.Has(FactElements) {
+		e.Elements = late.Elements
+	}
+	return e
+}
+
 // NoTTL is the TTL of an entry that never expires.
 const NoTTL time.Duration = -1
 

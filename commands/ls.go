@@ -22,6 +22,8 @@ type lsOptions struct {
 	sort      string
 	top       int
 	nul       bool
+
+	shown backends.Facts // of the columns
 }
 
 // A keyColumn is a fact of an entry: what it needs, and how it is said.
@@ -131,7 +133,8 @@ func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
 		pages = backends.Pace(ctx, pages, o.selection.limiter.WaitN)
 	}
 	shown := int64(0)
-	pages = backends.Observe(o.choose(pages), func(p backends.Page) { shown += int64(len(p.Entries)) })
+	pages = o.late(ctx, b, lost, o.choose(pages))
+	pages = backends.Observe(pages, func(p backends.Page) { shown += int64(len(p.Entries)) })
 	err = o.print(env, ro, pages)
 	progress.stop()
 	o.summary(env, b, progress, shown, err)
@@ -164,7 +167,7 @@ func (o *lsOptions) parse(env *Env, pattern string) (render.Options, error) {
 		return ro, err
 	}
 	for _, i := range chosen {
-		o.selection.query.Want |= keyColumns[i].fact
+		o.shown |= keyColumns[i].fact
 	}
 	if o.sort != "" {
 		order, ok := orders[o.sort]
@@ -173,7 +176,59 @@ func (o *lsOptions) parse(env *Env, pattern string) (render.Options, error) {
 		}
 		o.selection.query.Want |= order.fact
 	}
+	if !o.picks() {
+		o.selection.query.Want |= o.shown
+	}
 	return ro, nil
+}
+
+// picks tells whether most keys that are walked will not be shown. Their facts
+// are then asked for late, for those that are.
+func (o *lsOptions) picks() bool { return o.limit > 0 || o.sort != "" }
+
+// late asks for the facts that are shown and not yet known.
+func (o *lsOptions) late(ctx context.Context, b backends.Backend, lost *trouble, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
+	inspector, ok := b.(backends.Inspector)
+	missing := o.shown &^ o.selection.query.Want
+	if !ok || !o.picks() || missing == 0 {
+		return pages
+	}
+	return func(yield func(backends.Page, error) bool) {
+		for page, err := range pages {
+			if err == nil && len(page.Entries) > 0 {
+				page.Entries, err = o.inspect(ctx, inspector, lost, page.Entries, missing)
+			}
+			if !yield(page, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// inspect adds facts to entries. Those that vanished meanwhile are left out.
+func (o *lsOptions) inspect(ctx context.Context, inspector backends.Inspector, lost *trouble, entries []backends.Entry, missing backends.Facts) ([]backends.Entry, error) {
+	keys := func(yield func(string) bool) {
+		for i := range entries {
+			if !yield(entries[i].Key) {
+				return
+			}
+		}
+	}
+	known, at := make([]backends.Entry, 0, len(entries)), 0
+	for late, err := range aside(lost, inspector.Inspect(ctx, missing, keys)) {
+		if err != nil {
+			return known, err
+		}
+		for at < len(entries) && entries[at].Key != late.Key {
+			at++
+		}
+		if at == len(entries) {
+			break
+		}
+		known = append(known, entries[at].With(late))
+		at++
+	}
+	return known, nil
 }
 
 // choose filters, sorts and cuts, page by page.

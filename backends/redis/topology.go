@@ -173,10 +173,12 @@ func (c *cache) Shards(ctx context.Context) ([]backends.Backend, error) {
 
 // part is the backend of one node alone; its connections are its parent's.
 func (c *cache) part(n *node) *cache {
-	p := &cache{config: c.config, only: n, router: n.client}
-	p.topology, p.addrs, p.name = single, []string{n.addr}, "redis://"+n.addr
-	if c.db != 0 {
-		p.name += "/" + strconv.Itoa(c.db)
+	p := &cache{config: c.config, dial: c.dial, only: n, router: n.client}
+	p.topology, p.addrs = single, []string{n.addr}
+	if c.network == "tcp" && c.dial == nil {
+		if p.name = "redis://" + n.addr; c.db != 0 {
+			p.name += "/" + strconv.Itoa(c.db)
+		}
 	}
 	return p
 }
