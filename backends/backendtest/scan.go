@@ -16,7 +16,7 @@ func (s Suite) testScanAll(t *testing.T, b backends.Backend) {
 	set(t, b, 0, s.Keys...)
 	many := family(t, b, "all", 1500)
 	for _, count := range []int{1, 7, 0, 100_000} {
-		got := names(collect(t, must[backends.Scanner](t, b).Scan(testContext(t), backends.Query{Count: count})))
+		got := names(s.collect(t, must[backends.Scanner](t, b).Scan(testContext(t), backends.Query{Count: count})))
 		for _, key := range slices.Concat(s.Keys, many) {
 			if _, found := slices.BinarySearch(got, key); !found {
 				t.Errorf("Count %d: %q did not come", count, key)
@@ -29,7 +29,7 @@ func (s Suite) testScanMatch(t *testing.T, b backends.Backend) {
 	set(t, b, 0, s.Keys...)
 	set(t, b, 0, "glob:a", "glob:b", "glob:ab", "glob:*", "glob:[a]", "glob:-", "glob:^")
 	scanner := must[backends.Scanner](t, b)
-	everything := names(collect(t, scanner.Scan(testContext(t), backends.Query{})))
+	everything := names(s.collect(t, scanner.Scan(testContext(t), backends.Query{})))
 	patterns := []string{"*", "glob:?", "glob:[ab]", "glob:[^a]", "glob:[a-b]*", `glob:\*`, "nothing-like-this", "*a*", "?", "glob:[*"}
 	for _, key := range s.Keys {
 		patterns = append(patterns, backends.EscapeGlob(key))
@@ -41,7 +41,7 @@ func (s Suite) testScanMatch(t *testing.T, b backends.Backend) {
 				want = append(want, key)
 			}
 		}
-		got := names(collect(t, scanner.Scan(testContext(t), backends.Query{Match: pattern})))
+		got := names(s.collect(t, scanner.Scan(testContext(t), backends.Query{Match: pattern})))
 		equalKeys(t, fmt.Sprintf("pattern %q", pattern), got, want)
 	}
 }
@@ -51,7 +51,7 @@ func (s Suite) testScanMoving(t *testing.T, b backends.Backend) {
 	store := must[backends.Store](t, b)
 	seen := make(map[string]bool)
 	i := 0
-	for page, err := range must[backends.Scanner](t, b).Scan(testContext(t), backends.Query{Match: "stay:*", Count: 20}) {
+	for page, err := range s.expected(must[backends.Scanner](t, b).Scan(testContext(t), backends.Query{Match: "stay:*", Count: 20})) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func (s Suite) testScanStop(t *testing.T, b backends.Backend) {
 		}
 	}
 	settled(t, before)
-	if n := len(collect(t, scanner.Scan(testContext(t), backends.Query{Match: "stop:*"}))); n < 1000 {
+	if n := len(s.collect(t, scanner.Scan(testContext(t), backends.Query{Match: "stop:*"}))); n < 1000 {
 		t.Errorf("%d keys after scans were left early, want 1000", n)
 	}
 }
@@ -96,7 +96,7 @@ func (s Suite) testScanCancel(t *testing.T, b backends.Backend) {
 	defer cancel()
 	var last error
 	pages := 0
-	for _, err := range must[backends.Scanner](t, b).Scan(ctx, backends.Query{Count: 10}) {
+	for _, err := range s.expected(must[backends.Scanner](t, b).Scan(ctx, backends.Query{Count: 10})) {
 		if last = err; err == nil {
 			pages++
 			cancel()
@@ -115,7 +115,7 @@ func (s Suite) testScanMark(t *testing.T, b backends.Backend) {
 	query.From = make(map[string]backends.Mark)
 	finished := make(map[string]bool)
 	pages := 0
-	for page, err := range scanner.Scan(testContext(t), query) {
+	for page, err := range s.expected(scanner.Scan(testContext(t), query)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func (s Suite) testScanMark(t *testing.T, b backends.Backend) {
 	if len(got) >= len(want) {
 		t.Fatalf("%d keys in %d pages: the walk was over before it could be resumed", len(got), pages)
 	}
-	for page, err := range scanner.Scan(testContext(t), query) {
+	for page, err := range s.expected(scanner.Scan(testContext(t), query)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func (s Suite) testScanFacts(t *testing.T, b backends.Backend) {
 	set(t, b, 0, "facts:forever")
 	set(t, b, time.Hour, "facts:hour")
 	byKey := make(map[string]backends.Entry)
-	for _, e := range collect(t, must[backends.Scanner](t, b).Scan(testContext(t),
+	for _, e := range s.collect(t, must[backends.Scanner](t, b).Scan(testContext(t),
 		backends.Query{Match: "facts:*", Want: backends.FactTTL | backends.FactSize})) {
 		byKey[e.Key] = e
 	}
@@ -170,7 +170,7 @@ func (s Suite) testShards(t *testing.T, b backends.Backend) {
 	}
 	times := make(map[string]int)
 	for _, shard := range shards {
-		for _, e := range collect(t, must[backends.Scanner](t, shard).Scan(testContext(t), backends.Query{Match: "shard:*", Count: 100_000})) {
+		for _, e := range s.collect(t, must[backends.Scanner](t, shard).Scan(testContext(t), backends.Query{Match: "shard:*", Count: 100_000})) {
 			times[e.Key]++
 		}
 	}

@@ -251,13 +251,14 @@ func (n *node) profile(ctx context.Context, db int, fresh bool) (profile, error)
 	return p, nil
 }
 
-// sameProcess tells whether the server is still the one that p was read from.
+// sameProcess tells whether the server is still the one that p was read from,
+// by the run ID that it told then.
 func (n *node) sameProcess(ctx context.Context, db int, p profile) (bool, error) {
 	now, err := n.profile(ctx, db, true)
 	if err != nil {
 		return false, err
 	}
-	return p.runID != "" && now.runID == p.runID, nil
+	return now.runID == p.runID, nil
 }
 
 var errRestarted = errors.New("the server restarted or was replaced in the middle of the walk")

@@ -294,7 +294,7 @@ const walkRetries = 3
 func (w *walker) retry(ctx context.Context, step func(context.Context) error) error {
 	for attempt := 0; ; attempt++ {
 		err := step(ctx)
-		if !broken(err) || ctx.Err() != nil || attempt == walkRetries || errors.Is(err, backends.ErrUnreachable) {
+		if !broken(err) || ctx.Err() != nil || attempt == walkRetries || errors.Is(err, backends.ErrUnreachable) || w.profile.runID == "" {
 			return err
 		}
 		select {

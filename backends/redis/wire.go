@@ -33,7 +33,8 @@ type wire struct {
 // refuses values above 512 MiB (proto-max-bulk-len) by default.
 const (
 	maxBulk  = 512 << 20
-	maxArray = 64 << 20
+	maxArray = 16 << 20
+	maxPage  = 256 << 20 // bytes of all keys of one page
 )
 
 // A replyError is what the server answered instead of doing it.
@@ -265,6 +266,9 @@ func (w *wire) scanReply(p *keyPage) error {
 		length, err := number(text, maxBulk)
 		if err != nil || kind != '$' || length < 0 {
 			return protocolError("a key that is no string")
+		}
+		if int64(len(p.bytes))+length > maxPage {
+			return fmt.Errorf("%w: a page of more than %d MiB: a smaller --count may help", backends.ErrUnreachable, maxPage>>20)
 		}
 		if p.bytes, err = w.bulk(p.bytes, int(length)); err != nil {
 			return err
