@@ -56,8 +56,8 @@ func newContextList(env *Env) *cobra.Command {
 		Long:    "List the contexts of the configuration, the current one marked.",
 		Example: "  cachectl context list\n  cachectl context list -o json --jq '.[].name'",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			ro, err := o.options(env)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ro, err := o.options(cmd.Context(), env)
 			if err != nil {
 				return err
 			}
@@ -214,8 +214,8 @@ context. A password is named by its place, never shown.`,
   CACHECTL_TARGET=staging cachectl context show`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: contextNames(env),
-		RunE: func(_ *cobra.Command, args []string) error {
-			ro, err := o.options(env)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ro, err := o.options(cmd.Context(), env)
 			if err != nil {
 				return err
 			}

@@ -66,7 +66,7 @@ there, else 1.`,
 }
 
 func (o *getOptions) run(ctx context.Context, env *Env, keys []string) error {
-	ro, err := o.parse(env, keys)
+	ro, err := o.parse(ctx, env, keys)
 	if err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func (o *getOptions) run(ctx context.Context, env *Env, keys []string) error {
 	return errors.Join(o.output.finish(w, nil), lost.err(shown > 0))
 }
 
-func (o *getOptions) parse(env *Env, keys []string) (render.Options, error) {
-	ro, err := o.output.options(env)
+func (o *getOptions) parse(ctx context.Context, env *Env, keys []string) (render.Options, error) {
+	ro, err := o.output.options(ctx, env)
 	if err != nil {
 		return ro, err
 	}

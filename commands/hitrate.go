@@ -84,7 +84,7 @@ type hitWindow struct {
 }
 
 func (o *hitrateOptions) run(ctx context.Context, env *Env) error {
-	ro, err := o.parse(env)
+	ro, err := o.parse(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (o *hitrateOptions) run(ctx context.Context, env *Env) error {
 	return errors.Join(err, lost.err(all.Windows > 0))
 }
 
-func (o *hitrateOptions) parse(env *Env) (render.Options, error) {
-	ro, err := o.output.options(env)
+func (o *hitrateOptions) parse(ctx context.Context, env *Env) (render.Options, error) {
+	ro, err := o.output.options(ctx, env)
 	if err != nil {
 		return ro, err
 	}

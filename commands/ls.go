@@ -113,7 +113,7 @@ a key is in "key_b64". -0 prints the bare bytes, each key ended by a NUL.`,
 }
 
 func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
-	ro, err := o.parse(env, pattern)
+	ro, err := o.parse(ctx, env, pattern)
 	if err != nil {
 		return err
 	}
@@ -142,8 +142,8 @@ func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
 }
 
 // parse reads the flags into a query.
-func (o *lsOptions) parse(env *Env, pattern string) (render.Options, error) {
-	ro, err := o.output.options(env)
+func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render.Options, error) {
+	ro, err := o.output.options(ctx, env)
 	if err != nil {
 		return ro, err
 	}

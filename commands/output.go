@@ -2,6 +2,7 @@ package commands
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -52,8 +53,8 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 }
 
 // options reads the flags. defaults are the columns where --columns says nothing.
-func (o *output) options(env *Env, defaults ...string) (render.Options, error) {
-	ro := render.Options{Format: render.Table, Columns: o.columns, JQ: o.jq, Header: !o.noHeader}
+func (o *output) options(ctx context.Context, env *Env, defaults ...string) (render.Options, error) {
+	ro := render.Options{Format: render.Table, Columns: o.columns, JQ: o.jq, Header: !o.noHeader, Context: ctx}
 	switch {
 	case o.format != "":
 		f, err := render.ParseFormat(o.format)

@@ -54,7 +54,7 @@ once. A node that does not answer is named, and the others are shown.`,
 }
 
 func (o *pingOptions) run(ctx context.Context, env *Env) error {
-	ro, err := o.output.options(env)
+	ro, err := o.output.options(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -19,14 +20,14 @@ func newVersion(env *Env) *cobra.Command {
 		Example: `  cachectl version
   cachectl version -o json --jq .version`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return o.run(env) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), env) },
 	}
 	o.output.add(cmd)
 	return describe(cmd, "setup", impactNone, exitsUsage)
 }
 
-func (o *versionOptions) run(env *Env) error {
-	ro, err := o.output.options(env)
+func (o *versionOptions) run(ctx context.Context, env *Env) error {
+	ro, err := o.output.options(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,13 +89,20 @@ func (q *query) run(input []byte) error {
 	if err := dec.Decode(&v); err != nil {
 		return fmt.Errorf("jq expression %q: %w", q.w.o.JQ, err)
 	}
-	results := q.code.Run(v)
+	ctx := q.w.o.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	results := q.code.RunWithContext(ctx, v)
 	for {
 		v, ok := results.Next()
 		if !ok {
 			return nil
 		}
 		if err, ok := v.(error); ok {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			var halt *gojq.HaltError
 			if errors.As(err, &halt) && halt.Value() == nil { // "halt" is a plain end
 				return nil

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,9 @@ type Options struct {
 	Color   bool     // SGR colours in table and wide
 	Width   int      // of the terminal, in cells; 0: unknown, nothing is cut
 	Header  bool     // tables begin with the columns' names
-	Many    bool     // several documents will come: one array in json; yaml begins each with ---
+	// Context ends a jq expression that does not end by itself. Nil: nothing does.
+	Context context.Context
+	Many    bool // several documents will come: one array in json; yaml begins each with ---
 }
 
 // A UsageError says that what was asked for cannot be had, whatever the cache
