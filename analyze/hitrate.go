@@ -7,12 +7,6 @@ import (
 	"github.com/cachectl/cachectl/backends"
 )
 
-// counters are those that grow, and of which a Window holds the growth.
-var counters = []backends.Counter{
-	backends.Hits, backends.Misses, backends.Expired, backends.Evicted, backends.Commands,
-	backends.FailedCalls, backends.RejectedCalls, backends.ErrorReplies,
-}
-
 // A Window is what one node did between two looks at its counters.
 type Window struct {
 	Node      string
@@ -32,18 +26,15 @@ func Between(before, after backends.Stats) Window {
 	w := Window{Node: after.Node, Role: after.Role, Length: after.At.Sub(before.At), Counts: make(map[backends.Counter]uint64)}
 	w.Restarted = before.RunID != after.RunID ||
 		after.Uptime < before.Uptime // both in whole seconds of one process, so never less by rounding
-	for _, c := range counters {
-		was, knew := before.Counts[c]
-		is, knows := after.Counts[c]
-		if knew && knows && is < was && !w.Restarted {
+	for c, is := range after.Counts {
+		if was, knew := before.Counts[c]; knew && is < was && !c.Gauge() && !w.Restarted {
 			w.Reset = true
 		}
 	}
-	for _, c := range counters {
+	for c, is := range after.Counts {
 		was, knew := before.Counts[c]
-		is, knows := after.Counts[c]
 		switch {
-		case !knows:
+		case c.Gauge():
 		case w.Restarted || w.Reset:
 			w.Counts[c] = is
 		case knew:
@@ -61,8 +52,8 @@ func Between(before, after backends.Stats) Window {
 // lower bounds where there was a reset.
 func SinceStart(s backends.Stats) Window {
 	w := Window{Node: s.Node, Role: s.Role, Length: s.Uptime, Counts: make(map[backends.Counter]uint64)}
-	for _, c := range counters {
-		if n, known := s.Counts[c]; known {
+	for c, n := range s.Counts {
+		if !c.Gauge() {
 			w.Counts[c] = n
 		}
 	}
@@ -105,9 +96,10 @@ type HitRate struct {
 
 // A tally is what one node did over all its windows.
 type tally struct {
+	windows int
 	watched time.Duration
 	counts  map[backends.Counter]uint64
-	missing map[backends.Counter]bool // not told in some window: the sum would pass for the whole
+	told    map[backends.Counter]int // in how many windows; where one lacks, the sum would pass for the whole
 }
 
 // Add adds one window.
@@ -120,13 +112,11 @@ func (h *HitRate) Add(w Window) {
 		h.Reset++
 	}
 	t := h.node(w.Node)
+	t.windows++
 	t.watched += w.Length
-	for _, c := range counters {
-		if n, known := w.Counts[c]; known {
-			t.counts[c] += n
-		} else {
-			t.missing[c] = true
-		}
+	for c, n := range w.Counts {
+		t.counts[c] += n
+		t.told[c]++
 	}
 }
 
@@ -137,12 +127,11 @@ func (h *HitRate) Merge(other *HitRate) {
 	h.Reset += other.Reset
 	for name, from := range other.nodes {
 		t := h.node(name)
+		t.windows += from.windows
 		t.watched += from.watched
 		for c, n := range from.counts {
 			t.counts[c] += n
-		}
-		for c := range from.missing {
-			t.missing[c] = true
+			t.told[c] += from.told[c]
 		}
 	}
 }
@@ -153,7 +142,7 @@ func (h *HitRate) node(name string) *tally {
 	}
 	t, ok := h.nodes[name]
 	if !ok {
-		t = &tally{counts: make(map[backends.Counter]uint64), missing: make(map[backends.Counter]bool)}
+		t = &tally{counts: make(map[backends.Counter]uint64), told: make(map[backends.Counter]int)}
 		h.nodes[name] = t
 	}
 	return t
@@ -165,7 +154,7 @@ func (h *HitRate) Nodes() int { return len(h.nodes) }
 // Count is the sum of a counter; known is false when some node did not tell it.
 func (h *HitRate) Count(c backends.Counter) (n uint64, known bool) {
 	for _, t := range h.nodes {
-		if t.missing[c] {
+		if t.told[c] < t.windows {
 			return 0, false
 		}
 		n += t.counts[c]

@@ -119,7 +119,12 @@ const (
 	ErrorReplies  Counter = "error_replies"  // error replies of any kind
 )
 
-// Gauges: the value of a moment.
+// Gauge tells whether c is the value of a moment. All other counters grow.
+func (c Counter) Gauge() bool {
+	return c == Keys || c == UsedMemory || c == MaxMemory || c == Clients
+}
+
+// Gauges.
 const (
 	Keys       Counter = "keys"
 	UsedMemory Counter = "used_memory" // bytes
