@@ -62,6 +62,15 @@ type Value struct {
 	Opaque   string    // why the value could not be read; empty when it could
 	Touched  bool      // reading it may have marked the key as used (the server cannot be told otherwise)
 	Notices  []*Notice // facts that could not be had
+	Details  []Detail  // what only this kind of cache knows of a key
+}
+
+// A Detail is a fact that only one kind of cache has, such as memcached's
+// client flags. Name is fit for a program ("chunk_bytes"); Value is a string,
+// int64, uint64 or bool.
+type Detail struct {
+	Name  string
+	Value any
 }
 
 // Whole tells whether the value was read to its end.
@@ -117,6 +126,12 @@ const (
 	FailedCalls   Counter = "failed_calls"   // commands that failed while they ran
 	RejectedCalls Counter = "rejected_calls" // commands refused before they ran
 	ErrorReplies  Counter = "error_replies"  // error replies of any kind
+
+	// Of memcached. Lookups by touch and gat are no part of Hits and Misses.
+	TouchHits     Counter = "touch_hits"   // touch and gat that found the key, and mg with T
+	TouchMisses   Counter = "touch_misses" // touch and gat that did not; mg with T counts as Misses
+	MissedExpired Counter = "get_expired"  // misses because the TTL had run out: a lower bound
+	MissedFlushed Counter = "get_flushed"  // misses because of flush_all: a lower bound
 )
 
 // Gauge tells whether c is the value of a moment. All other counters grow.

@@ -43,6 +43,7 @@ var abilities = map[string]string{
 	"Reader":      "show a value",
 	"Store":       "get and set values",
 	"StatsReader": "report statistics",
+	"SlabReader":  "tell of slab classes",
 	"Sharder":     "be visited shard by shard",
 }
 

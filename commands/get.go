@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -170,14 +171,17 @@ func valueDoc(v *backends.Value) render.Doc {
 		cell := render.Unknown()
 		if v.Have.Has(c.fact) {
 			cell = c.cell(&v.Entry)
-		} else if c.fact == backends.FactIdle || c.fact == backends.FactFreq {
-			continue // a server keeps one of the two
+		} else if !refusedFact(v, c.fact) {
+			continue // this kind of cache keeps none: idle time or frequency, encodings
 		}
 		name := c.Field
 		if name == "" {
 			name = c.Name
 		}
 		doc.Fields = append(doc.Fields, render.Field{Name: name, Label: c.Name, Cell: cell})
+	}
+	for _, d := range v.Details {
+		doc.Fields = append(doc.Fields, detailField(d))
 	}
 	switch {
 	case v.Opaque != "":
@@ -188,6 +192,28 @@ func valueDoc(v *backends.Value) render.Doc {
 		collectionDoc(v, &doc)
 	}
 	return doc
+}
+
+// refusedFact tells whether the server has this fact and would not tell.
+func refusedFact(v *backends.Value, fact backends.Facts) bool {
+	return slices.ContainsFunc(v.Notices, func(n *backends.Notice) bool { return strings.HasPrefix(n.What, fact.String()+" ") })
+}
+
+// detailField says what only this kind of cache knows.
+func detailField(d backends.Detail) render.Field {
+	label := strings.ReplaceAll(strings.TrimSuffix(d.Name, "_bytes"), "_", " ")
+	switch value := d.Value.(type) {
+	case bool:
+		return render.Field{Name: d.Name, Label: label, Cell: render.Bool(value)}
+	case int64:
+		if strings.HasSuffix(d.Name, "_bytes") {
+			return render.Field{Name: d.Name, Label: label, Cell: render.Bytes(value)}
+		}
+		return render.Field{Name: d.Name, Label: label, Cell: render.Int(value)}
+	case uint64: // an identifier, not an amount
+		return render.Field{Name: d.Name, Label: label, Cell: render.Cell{Text: strconv.FormatUint(value, 10), Value: value}}
+	}
+	return render.Field{Name: d.Name, Label: label, Cell: render.Text(fmt.Sprint(d.Value))}
 }
 
 func stringDoc(v *backends.Value, doc *render.Doc) {

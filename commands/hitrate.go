@@ -23,6 +23,7 @@ type hitrateOptions struct {
 	count      int
 	follow     bool
 	sinceStart bool
+	slabs      bool
 	failUnder  string
 }
 
@@ -48,11 +49,14 @@ said; its counts are then a lower bound. cachectl itself looks up no key here,
 so no count is its own.
 
 The server counts lookups, not requests: EXISTS, TTL and TYPE count, MGET counts
-each key, and HGET of a missing field is a hit.`,
+each key, and HGET of a missing field is a hit. Memcached counts touch and gat
+apart from get, and they are told apart; of misses it knows some reasons, which
+are lower bounds. --slabs shows its slab classes, which have hits and no misses.`,
 		Example: `  cachectl hitrate --interval 10s
   cachectl hitrate --fail-if 'hit_rate < 0.8' --fail-if 'evictions_per_second > 10'
   cachectl hitrate --follow
   cachectl hitrate --since-start -o json --jq .hit_rate
+  cachectl hitrate -t memcached://10.0.0.5,10.0.0.6 --slabs
   cachectl hitrate -o markdown >> "$GITHUB_STEP_SUMMARY"
   cachectl hitrate -o prom --out /var/lib/node_exporter/cache.prom`,
 		Args: cobra.NoArgs,
@@ -66,6 +70,7 @@ each key, and HGET of a missing field is a hit.`,
 	f.IntVarP(&o.count, "count", "n", 1, "windows to show, one behind the other")
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on until interrupted, or until a check fails")
 	f.BoolVar(&o.sinceStart, "since-start", false, "one look: since the server started or its counters were reset")
+	f.BoolVar(&o.slabs, "slabs", false, "one look at memcached's slab classes instead: hits, fill, waste, evictions")
 	f.StringVar(&o.failUnder, "fail-under", "", "short for --fail-if 'hit_rate < `PERCENT`'")
 	return describe(cmd, "look", impactRead, exitsFailed, exitsUsage, exitsCheck, exitsPartial, exitsInterrupted)
 }
@@ -93,6 +98,9 @@ func (o *hitrateOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer b.Close()
+	if o.slabs {
+		return o.runSlabs(ctx, env, ro, b)
+	}
 	w, err := o.output.writer(env, ro)
 	if err != nil {
 		return err
@@ -121,14 +129,19 @@ func (o *hitrateOptions) parse(ctx context.Context, env *Env) (render.Options, e
 	if err != nil {
 		return ro, err
 	}
-	if o.every, err = parseDuration(o.interval); err != nil || o.every <= 0 {
-		return ro, usagef("bad --interval: %w", errors.Join(err))
+	if o.every, err = parseDuration(o.interval); err == nil && o.every == 0 {
+		err = errors.New("it is more than 0")
+	}
+	if err != nil {
+		return ro, usagef("bad --interval: %w", err)
 	}
 	switch {
 	case o.count < 1:
 		return ro, usagef("bad --count %d: it is at least 1", o.count)
 	case o.sinceStart && (o.follow || o.count > 1):
 		return ro, usagef("--since-start is one look: it does not go with --follow or --count")
+	case o.slabs && (o.follow || o.count > 1 || o.sinceStart || len(o.gates.texts) > 0 || o.failUnder != ""):
+		return ro, usagef("--slabs is one look since the start: it does not go with --follow, --count, --since-start or checks")
 	case o.follow && (ro.Format == render.Prom || o.output.file != ""):
 		return ro, usagef("--follow never ends, so -o prom and --out do not go with it")
 	}
@@ -234,6 +247,9 @@ func (o *hitrateOptions) tell(env *Env, h hitWindow) {
 		case n.Reset:
 			env.warn("%s had its counters reset inside the window: its counts are since then", n.Node)
 		}
+	}
+	if share := touchShare(&h.total); share > 0.05 {
+		env.note("%s of the lookups are touch, gat or mg with T, which memcached counts apart: hit_rate leaves them out", render.Ratio(share).Text)
 	}
 }
 

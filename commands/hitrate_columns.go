@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cachectl/cachectl/analyze"
 	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/commands/render"
 )
@@ -89,7 +90,48 @@ func windowDoc(h hitWindow) render.Doc {
 	if len(h.nodes) > 1 {
 		doc.Footer = total
 	}
+	doc.Fields = append(doc.Fields, apartFields(&h.total)...)
 	return doc
+}
+
+// apartFields are what memcached counts apart from hits and misses, or tells of
+// the reasons of misses: lower bounds, because what was reaped before anybody
+// asked for it is an ordinary miss.
+func apartFields(h *analyze.HitRate) []render.Field {
+	var fields []render.Field
+	for _, f := range []struct {
+		counter backends.Counter
+		label   string
+	}{
+		{backends.TouchHits, "touch and gat hits"}, {backends.TouchMisses, "touch and gat misses"},
+		{backends.MissedExpired, "misses, expired at least"}, {backends.MissedFlushed, "misses, flushed at least"},
+	} {
+		if n, known := h.Count(f.counter); known {
+			fields = append(fields, render.Field{Name: string(f.counter), Label: f.label, Cell: render.Uint(n)})
+		}
+	}
+	if hits, known := h.Count(backends.TouchHits); known {
+		misses, _ := h.Count(backends.TouchMisses)
+		ratio := analyze.Ratio(map[backends.Counter]uint64{backends.Hits: hits, backends.Misses: misses})
+		fields = append(fields, render.Field{Name: "touch_rate", Label: "touch and gat hit rate", Cell: render.Ratio(ratio)})
+	}
+	return fields
+}
+
+// touchShare is the share of lookups that are no part of the hit rate.
+func touchShare(h *analyze.HitRate) float64 {
+	sum := func(counters ...backends.Counter) (sum float64) {
+		for _, c := range counters {
+			n, _ := h.Count(c)
+			sum += float64(n)
+		}
+		return sum
+	}
+	touches := sum(backends.TouchHits, backends.TouchMisses)
+	if touches == 0 {
+		return 0
+	}
+	return touches / (touches + sum(backends.Hits, backends.Misses))
 }
 
 // flatDoc is all windows as one table that grows, the total as a row of its own.
