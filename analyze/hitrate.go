@@ -151,6 +151,15 @@ func (h *HitRate) node(name string) *tally {
 // Nodes is how many nodes were seen.
 func (h *HitRate) Nodes() int { return len(h.nodes) }
 
+// Watched is how long the node was watched that was watched longest.
+func (h *HitRate) Watched() time.Duration {
+	longest := time.Duration(0)
+	for _, t := range h.nodes {
+		longest = max(longest, t.watched)
+	}
+	return longest
+}
+
 // Count is the sum of a counter; known is false when some node did not tell it.
 func (h *HitRate) Count(c backends.Counter) (n uint64, known bool) {
 	for _, t := range h.nodes {

@@ -105,11 +105,12 @@ type Stats struct {
 	Version  string
 	Role     string        // "master", "replica", or "" where there are no roles
 	RunID    string        // changes when the process restarts; "" where the server has none
-	Uptime   time.Duration // seconds resolution
+	Uptime   time.Duration // seconds resolution; 0: unknown, or less than one
 	At       time.Time     // when the answer came
-	RTT      time.Duration // round trip of one empty command (PING), measured just before
+	RTT      time.Duration // round trip of one empty command (PING), measured just before; 0: unknown
 	Policy   string        // eviction policy, or ""
 	Counts   map[Counter]uint64
+	Notices  []*Notice // what could not be had
 }
 
 // A Counter names one number of Stats.

@@ -108,7 +108,8 @@ const DefaultCount = 1000
 type Mark string
 
 // A Page is what one round trip brought: the unit of pipelining, of progress
-// and of resuming. An empty page is normal and does not mean the end.
+// and of resuming. An empty page is normal and does not mean the end; the first
+// of each shard is empty, and tells that the shard is there.
 type Page struct {
 	Shard   string  // address of the node, as in ShardError
 	Entries []Entry // the reader's until it asks for the next page

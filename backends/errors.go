@@ -63,6 +63,7 @@ func (e *ShardError) Unwrap() error { return e.Err }
 type Notice struct {
 	Shard string
 	What  string // what is unknown or different from now on: "size is unknown"
+	Facts Facts  // facts that no entry of the shard has from now on
 	Err   error  // the server's answer
 }
 

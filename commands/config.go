@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/cachectl/cachectl/commands/render"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -90,6 +92,7 @@ func (s secret) read(ctx context.Context, env *Env) (string, error) {
 		}
 		cmd := exec.CommandContext(ctx, name, arg, s.command)
 		cmd.Stdin, cmd.Stderr = env.In, env.Err
+		cmd.WaitDelay = time.Second // for what it left running with our pipe in its hands
 		out, err := cmd.Output()
 		if err != nil {
 			return "", fmt.Errorf("password: the command %q failed: %w", s.command, err)
@@ -142,8 +145,12 @@ func loadConfig(env *Env) (*config, error) {
 func parseConfig(data []byte) (*config, error) {
 	c := &config{lines: make(map[string]int)}
 	var root yaml.Node
-	if err := yaml.Unmarshal(data, &root); err != nil {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one YAML document in it")
 	}
 	if len(root.Content) > 0 {
 		if err := c.check(root.Content[0], reflect.TypeFor[config](), ""); err != nil {
@@ -291,7 +298,10 @@ func (c *config) edit(change func(root *yaml.Node) error) error {
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
 		return err
 	}
-	return writeFile(c.path, out.Bytes(), 0o600)
+	return replaceFile(c.path, 0o600, func(w io.Writer) error {
+		_, err := w.Write(out.Bytes())
+		return err
+	})
 }
 
 // member finds the value of key in a mapping, and adds an empty one where it
@@ -299,7 +309,11 @@ func (c *config) edit(change func(root *yaml.Node) error) error {
 func member(mapping *yaml.Node, key string, kind yaml.Kind) *yaml.Node {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1]
+			value := mapping.Content[i+1]
+			if value.Tag == "!!null" && kind != 0 { // "contexts:" with nothing behind it
+				value.Kind, value.Tag, value.Value = kind, "", ""
+			}
+			return value
 		}
 	}
 	if kind == 0 {
@@ -330,21 +344,4 @@ func setMember(mapping *yaml.Node, key string, value any) error {
 	}
 	old.LineComment = comment
 	return nil
-}
-
-// writeFile replaces path by data in one step, on the disk before it returns.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,13 +83,29 @@ func newContextList(env *Env) *cobra.Command {
 	return cmd
 }
 
-// redact is a URL without its password, for people who wrote one into a file.
+// redact is a target without its passwords, for people who wrote one into a file.
 func redact(raw string) string {
 	u, err := parseTarget(raw)
 	if err != nil {
 		return "(bad URL)"
 	}
-	return u.Redacted()
+	return redacted(u)
+}
+
+// redacted is a URL without its passwords.
+func redacted(u *url.URL) string {
+	safe := *u
+	if query := safe.Query(); query.Has("sentinel_password") {
+		query.Set("sentinel_password", "xxxxx")
+		safe.RawQuery = query.Encode()
+	}
+	return safe.Redacted()
+}
+
+// holdsPassword tells whether a URL has a password in it.
+func holdsPassword(u *url.URL) bool {
+	_, has := u.User.Password()
+	return has || u.Query().Has("sentinel_password")
 }
 
 func newContextUse(env *Env) *cobra.Command {
@@ -166,7 +183,7 @@ func setContext(env *Env, cmd *cobra.Command, name string) error {
 		if _, ok := env.Schemes[u.Scheme]; !ok {
 			return unknownScheme(env, u.Scheme)
 		}
-		if _, has := u.User.Password(); has {
+		if holdsPassword(u) {
 			return withHint(usagef("the URL holds a password"), "leave it out and say where it is kept: --password-env, --password-file or --password-command")
 		}
 	}
@@ -266,9 +283,9 @@ func settings(env *Env, f targetFlag, named bool) ([]render.Row, error) {
 	}
 	if t.context != "" {
 		add("context", render.Text(t.context), t.origin)
-		add("url", render.Text(t.url.Redacted()), at("url"))
+		add("url", render.Text(redacted(t.url)), at("url"))
 	} else {
-		add("url", render.Text(t.url.Redacted()), t.origin)
+		add("url", render.Text(redacted(t.url)), t.origin)
 	}
 	password, origin := word(t.password), "default"
 	switch {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 // An Env is everything a command takes from the outside.
@@ -40,13 +41,14 @@ type Term struct {
 	Width    int // of Out in cells; 0: unknown
 }
 
-// note tells the user something beside the answer, once.
+// note tells the user something beside the answer. What servers say goes through
+// here and warn: nothing of it may reach the terminal as a control sequence.
 func (e *Env) note(format string, args ...any) {
 	if !e.quiet {
-		fmt.Fprintf(e.Err, "cachectl: note: "+format+"\n", args...)
+		fmt.Fprintln(e.Err, "cachectl: note: "+render.Visible(fmt.Sprintf(format, args...)))
 	}
 }
 
 func (e *Env) warn(format string, args ...any) {
-	fmt.Fprintf(e.Err, "cachectl: warning: "+format+"\n", args...)
+	fmt.Fprintln(e.Err, "cachectl: warning: "+render.Visible(fmt.Sprintf(format, args...)))
 }

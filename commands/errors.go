@@ -84,10 +84,10 @@ func report(w io.Writer, err error) {
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(w, "cachectl: error: %s\n", line)
+		fmt.Fprintf(w, "cachectl: error: %s\n", render.Visible(line))
 	}
 	for _, hint := range hints(err) {
-		fmt.Fprintf(w, "cachectl: hint: %s\n", hint)
+		fmt.Fprintf(w, "cachectl: hint: %s\n", render.Visible(hint))
 	}
 }
 

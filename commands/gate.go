@@ -59,6 +59,9 @@ func parseGate(text string, fields []string) (gate, error) {
 	}
 	var err error
 	g.comparison, err = parseComparison(g.text[at:], gateValue(g.field))
+	if err == nil && strings.HasSuffix(g.field, "_rate") && (g.bound < 0 || g.bound > 1) {
+		err = fmt.Errorf("%s is from 0 to 1: write 0.8 or 80%%", g.field)
+	}
 	if err != nil {
 		return g, usagef("bad --fail-if %q: %w", text, err)
 	}

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -84,32 +87,36 @@ func (o *getOptions) run(ctx context.Context, env *Env, keys []string) error {
 	if o.raw {
 		return o.printRaw(ctx, env, reader, keys[0])
 	}
-	w, err := o.output.writer(env, ro)
-	if err != nil {
-		return err
-	}
 	lost, shown := newTrouble(env), 0
-	for _, key := range keys {
-		v, err := reader.Read(ctx, key, o.window)
-		switch {
-		case errors.Is(err, backends.ErrMiss):
-			lost.add(&backends.ShardError{Shard: render.Quote(key), Err: err})
-			continue
-		case err != nil:
-			return o.output.finish(w, err)
+	err = o.output.render(env, ro, func(w *render.Writer) error {
+		for _, key := range keys {
+			v, err := reader.Read(ctx, key, o.window)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil {
+				lost.add(&backends.ShardError{Shard: render.Quote(key), Err: err})
+				continue
+			}
+			o.tell(env, &v, lost)
+			if err := w.Write(valueDoc(&v)); err != nil {
+				return err
+			}
+			shown++
 		}
-		for _, n := range v.Notices {
-			lost.add(n)
-		}
-		if v.Touched {
-			env.note("this server knows no CLIENT NO-TOUCH: reading %s counts as use of it", render.Quote(key))
-		}
-		if err := w.Write(valueDoc(&v)); err != nil {
-			return err
-		}
-		shown++
+		return nil
+	})
+	return errors.Join(err, lost.err(shown > 0))
+}
+
+// tell says what the look at one key did, and what it could not.
+func (o *getOptions) tell(env *Env, v *backends.Value, lost *trouble) {
+	for _, n := range v.Notices {
+		lost.add(n)
 	}
-	return errors.Join(o.output.finish(w, nil), lost.err(shown > 0))
+	if v.Touched {
+		env.note("this server does not take CLIENT NO-TOUCH: reading %s counts as use of it", render.Quote(v.Key))
+	}
 }
 
 func (o *getOptions) parse(ctx context.Context, env *Env, keys []string) (render.Options, error) {
@@ -157,8 +164,11 @@ func (o *getOptions) printRaw(ctx context.Context, env *Env, reader backends.Rea
 		return withHint(fmt.Errorf("%s: the value is %s, more than the window of %s", render.Quote(key), render.Bytes(v.Total).Text, render.Bytes(int64(len(v.Data))).Text),
 			"--all reads it whole, --bytes N its beginning")
 	}
-	_, err = env.Out.Write(v.Data)
-	return err
+	o.tell(env, &v, newTrouble(env))
+	return o.output.to(env, func(w io.Writer) error {
+		_, err := w.Write(v.Data)
+		return err
+	})
 }
 
 // valueDoc says a value: facts, then what it holds.
@@ -231,6 +241,10 @@ func stringDoc(v *backends.Value, doc *render.Doc) {
 	switch {
 	case d.JSON != nil:
 		body.Value = d.JSON
+	case !d.Cut && d.Steps[len(d.Steps)-1] == "text":
+		body.Value = render.Binary(d.Text) // what was compressed, too
+	case !v.Whole():
+		body.Value = render.Binary(wholeRunes(v.Data))
 	default:
 		body.Value = render.Binary(v.Data)
 	}
@@ -241,6 +255,21 @@ func stringDoc(v *backends.Value, doc *render.Doc) {
 	if d.Cut && v.Whole() {
 		doc.Notes = append(doc.Notes, "the decoded value is cut; --raw prints its bytes")
 	}
+}
+
+// wholeRunes leaves out the beginning of a rune at the end of what else is
+// UTF-8: the window cut it, and bytes that are not UTF-8 would be base64. What
+// decode takes for text has lost it already.
+func wholeRunes(data []byte) []byte {
+	for n := 1; n < utf8.UTFMax && n < len(data); n++ {
+		if text, tail := data[:len(data)-n], data[len(data)-n:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) && utf8.Valid(text) {
+				return text
+			}
+			break
+		}
+	}
+	return data
 }
 
 // approximate marks an estimate for people; machines get the number.
@@ -290,14 +319,29 @@ func collectionDoc(v *backends.Value, doc *render.Doc) {
 	doc.Fields = append(doc.Fields,
 		render.Field{Name: "length", Cell: render.Int(v.Total)},
 		render.Field{Name: "whole", Machine: true, Cell: render.Bool(v.Whole())})
-	doc.Columns, doc.List = l.columns, l.list
-	var table []render.Row
-	for i := range v.Elements {
-		table = append(table, l.row(&v.Elements[i]))
-	}
-	doc.Rows = rows(table)
+	doc.Columns, doc.List = append([]render.Column{{Name: "key", Flat: true}}, l.columns...), l.list
+	doc.Rows = elementRows(v, l)
 	if !v.Whole() {
 		doc.Notes = append(doc.Notes, fmt.Sprintf("%d of %s; --elements N or --all shows more", len(v.Elements), plural(v.Total, "element")))
+	}
+}
+
+// elementRows makes the rows as they print: decoded, they take many times the
+// memory of the elements.
+func elementRows(v *backends.Value, l layout) iter.Seq2[[]render.Row, error] {
+	key := render.Key(v.Key)
+	return func(yield func([]render.Row, error) bool) {
+		const chunk = 1000
+		table := make([]render.Row, 0, min(chunk, len(v.Elements)))
+		for start := 0; start < len(v.Elements); start += chunk {
+			table = table[:0]
+			for i := start; i < min(start+chunk, len(v.Elements)); i++ {
+				table = append(table, append(render.Row{key}, l.row(&v.Elements[i])...))
+			}
+			if !yield(table, nil) {
+				return
+			}
+		}
 	}
 }
 

@@ -3,8 +3,11 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,25 +104,21 @@ func (o *hitrateOptions) run(ctx context.Context, env *Env) error {
 	if o.slabs {
 		return o.runSlabs(ctx, env, ro, b)
 	}
-	w, err := o.output.writer(env, ro)
-	if err != nil {
-		return err
-	}
 	lost := newTrouble(env)
-	windows := backends.Observe(o.windows(ctx, env, b, lost), func(h hitWindow) { o.tell(env, h) })
+	windows := backends.Observe(o.windows(ctx, b, lost), func(h hitWindow) { o.tell(env, h) })
 	if ro.Format == render.Prom {
 		windows = last(windows)
 	}
 	var all analyze.HitRate
 	windows = o.judged(windows, &all)
-	if o.flat(ro) {
-		err = w.Write(flatDoc(windows))
-	} else {
-		err = writeWindows(w, windows)
-	}
-	err = o.output.finish(w, err)
+	err = o.output.render(env, ro, func(w *render.Writer) error {
+		if o.flat(ro) {
+			return w.Write(flatDoc(windows))
+		}
+		return writeWindows(w, windows)
+	})
 	if err == nil && !o.follow {
-		err = o.gates.check(gateValues(&all, o.every.Seconds()*float64(o.count)))
+		err = o.gates.check(gateValues(&all))
 	}
 	return errors.Join(err, lost.err(all.Windows > 0))
 }
@@ -146,7 +145,11 @@ func (o *hitrateOptions) parse(ctx context.Context, env *Env) (render.Options, e
 		return ro, usagef("--follow never ends, so -o prom and --out do not go with it")
 	}
 	if o.failUnder != "" {
-		o.gates.texts = append(o.gates.texts, "hit_rate < "+o.failUnder)
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(o.failUnder, "%"), 64)
+		if err != nil || percent < 0 || percent > 100 {
+			return ro, usagef("bad --fail-under %q: it is a percentage, such as 80%%", o.failUnder)
+		}
+		o.gates.texts = append(o.gates.texts, fmt.Sprintf("hit_rate < %g%%", percent))
 	}
 	if err := o.gates.parse(gateFields...); err != nil {
 		return ro, err
@@ -159,9 +162,9 @@ func (o *hitrateOptions) parse(ctx context.Context, env *Env) (render.Options, e
 }
 
 // windows brings one answer an interval.
-func (o *hitrateOptions) windows(ctx context.Context, env *Env, b backends.Backend, lost *trouble) iter.Seq2[hitWindow, error] {
+func (o *hitrateOptions) windows(ctx context.Context, b backends.Backend, lost *trouble) iter.Seq2[hitWindow, error] {
 	return func(yield func(hitWindow, error) bool) {
-		before, err := o.look(ctx, b, lost)
+		before, err := readStats(ctx, b, lost)
 		if err == nil && o.sinceStart {
 			yield(sinceStart(before), nil)
 			return
@@ -174,9 +177,10 @@ func (o *hitrateOptions) windows(ctx context.Context, env *Env, b backends.Backe
 			case <-time.After(o.every):
 			}
 			var after []backends.Stats
-			if after, err = o.look(ctx, b, lost); err != nil {
+			if after, err = readStats(ctx, b, lost); err != nil {
 				continue
 			}
+			lost.tellLost()
 			if !yield(between(before, after), nil) {
 				return
 			}
@@ -186,24 +190,6 @@ func (o *hitrateOptions) windows(ctx context.Context, env *Env, b backends.Backe
 			yield(hitWindow{}, err)
 		}
 	}
-}
-
-func (o *hitrateOptions) look(ctx context.Context, b backends.Backend, lost *trouble) ([]backends.Stats, error) {
-	reader, err := backends.As[backends.StatsReader](b)
-	if err != nil {
-		return nil, err
-	}
-	stats, err := reader.Stats(ctx)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err := lost.split(err); err != nil {
-		return nil, err
-	}
-	if len(stats) == 0 {
-		return nil, lost.err(false)
-	}
-	return stats, nil
 }
 
 // between pairs the nodes of two looks. A node that is new in the second has
@@ -264,7 +250,7 @@ func (o *hitrateOptions) judged(windows iter.Seq2[hitWindow, error], all *analyz
 				return
 			}
 			if err == nil && o.follow {
-				if err := o.gates.check(gateValues(&h.total, o.every.Seconds())); err != nil {
+				if err := o.gates.check(gateValues(&h.total)); err != nil {
 					yield(hitWindow{}, err)
 					return
 				}
@@ -303,7 +289,7 @@ func writeWindows(w *render.Writer, windows iter.Seq2[hitWindow, error]) error {
 }
 
 // gateValues are the fields of the whole answer.
-func gateValues(h *analyze.HitRate, seconds float64) map[string]float64 {
+func gateValues(h *analyze.HitRate) map[string]float64 {
 	values := map[string]float64{
 		"hit_rate":               h.Ratio(),
 		"hits_per_second":        h.PerSecond(backends.Hits),
@@ -312,7 +298,7 @@ func gateValues(h *analyze.HitRate, seconds float64) map[string]float64 {
 		"expirations_per_second": h.PerSecond(backends.Expired),
 		"errors_per_second":      h.PerSecond(backends.FailedCalls) + h.PerSecond(backends.RejectedCalls),
 		"nodes":                  float64(h.Nodes()),
-		"window_seconds":         seconds,
+		"window_seconds":         h.Watched().Seconds(),
 	}
 	for name, counter := range map[string]backends.Counter{"hits": backends.Hits, "misses": backends.Misses} {
 		if n, known := h.Count(counter); known {

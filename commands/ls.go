@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"iter"
 	"strings"
 
@@ -128,7 +130,8 @@ func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
 	}
 	lost := newTrouble(env)
 	progress := newWalkProgress(env, env.Term.Out && o.output.file == "" && o.sort == "")
-	pages := backends.Observe(aside(lost, scanner.Scan(ctx, o.selection.query)), progress.see)
+	lost.before = progress.clear
+	pages := backends.Observe(aside(lost, insist(scanner.Scan(ctx, o.selection.query), o.needs())), progress.see)
 	if o.selection.limiter != nil {
 		pages = backends.Pace(ctx, pages, o.selection.limiter.WaitN)
 	}
@@ -138,7 +141,7 @@ func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
 	err = o.print(env, ro, pages)
 	progress.stop()
 	o.summary(env, b, progress, shown, err)
-	return errors.Join(err, lost.err(shown > 0 || progress.entries > 0))
+	return errors.Join(err, lost.err(progress.some()))
 }
 
 // parse reads the flags into a query.
@@ -169,6 +172,9 @@ func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render
 	for _, i := range chosen {
 		o.shown |= keyColumns[i].fact
 	}
+	if o.limit > 0 && len(o.selection.filters) == 0 && pattern == "" && o.selection.prefix == "" && o.selection.kind == "" && o.sort == "" {
+		o.selection.query.Count = int(min(int64(o.selection.query.Count), o.limit))
+	}
 	if o.sort != "" {
 		order, ok := orders[o.sort]
 		if !ok {
@@ -180,6 +186,29 @@ func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render
 		o.selection.query.Want |= o.shown
 	}
 	return ro, nil
+}
+
+// needs are the facts without which the answer would be wrong, not just poorer.
+func (o *lsOptions) needs() backends.Facts {
+	return o.selection.needs() | orders[o.sort].fact
+}
+
+// insist ends the walk with an error when a fact that it cannot do without is
+// not to be had: a filter over the unknown finds nothing, which would look like
+// an answer.
+func insist(pages iter.Seq2[backends.Page, error], needs backends.Facts) iter.Seq2[backends.Page, error] {
+	return func(yield func(backends.Page, error) bool) {
+		for page, err := range pages {
+			var notice *backends.Notice
+			if errors.As(err, &notice) && notice.Facts&needs != 0 {
+				yield(backends.Page{}, fmt.Errorf("%w: %s: %s, and this selection needs it: %w", backends.ErrDenied, notice.Shard, notice.What, notice.Err))
+				return
+			}
+			if !yield(page, err) {
+				return
+			}
+		}
+	}
 }
 
 // picks tells whether most keys that are walked will not be shown. Their facts
@@ -304,7 +333,7 @@ func (o *lsOptions) sorted(pages iter.Seq2[backends.Page, error]) iter.Seq2[back
 // print renders the pages, each as it comes.
 func (o *lsOptions) print(env *Env, ro render.Options, pages iter.Seq2[backends.Page, error]) error {
 	if o.nul {
-		return o.printNUL(env, pages)
+		return o.output.to(env, func(w io.Writer) error { return printNUL(w, pages) })
 	}
 	chosen, err := ro.Choose(plain(keyColumns))
 	if err != nil {
@@ -343,8 +372,8 @@ func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]re
 	}
 }
 
-func (o *lsOptions) printNUL(env *Env, pages iter.Seq2[backends.Page, error]) error {
-	w := bufio.NewWriterSize(env.Out, 64<<10)
+func printNUL(out io.Writer, pages iter.Seq2[backends.Page, error]) error {
+	w := bufio.NewWriterSize(out, 64<<10)
 	for page, err := range pages {
 		if err != nil {
 			return errors.Join(err, w.Flush())

@@ -1,9 +1,8 @@
 package commands
 
 import (
-	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -22,8 +21,6 @@ type output struct {
 	color    string
 	noHeader bool
 	file     string
-
-	buffer *bytes.Buffer // of --out, until all of it is there
 }
 
 func (o *output) add(cmd *cobra.Command, columns ...string) {
@@ -65,6 +62,9 @@ func (o *output) options(ctx context.Context, env *Env, defaults ...string) (ren
 	case o.jq != "":
 		ro.Format, ro.JQRaw = render.JSON, true
 	}
+	for i, name := range ro.Columns {
+		ro.Columns[i] = strings.TrimSpace(name)
+	}
 	if len(ro.Columns) == 0 {
 		ro.Columns = defaults
 	}
@@ -83,37 +83,44 @@ func (o *output) options(ctx context.Context, env *Env, defaults ...string) (ren
 	return ro, nil
 }
 
-// writer makes the renderer.
-func (o *output) writer(env *Env, ro render.Options) (*render.Writer, error) {
-	var w io.Writer = env.Out
-	if o.file != "" {
-		o.buffer = new(bytes.Buffer)
-		w = o.buffer
+// to runs write with the place the answer goes to: stdout, or the file of --out,
+// which is replaced when write has ended well and left alone otherwise. A check
+// that did not hold is no failure of the answer.
+func (o *output) to(env *Env, write func(io.Writer) error) error {
+	if o.file == "" {
+		return write(env.Out)
 	}
-	return render.New(w, ro)
+	var judged error
+	err := replaceFile(o.file, 0o666, func(w io.Writer) error {
+		err := write(w)
+		var check *checkError
+		var partial *partialError
+		if errors.As(err, &check) || errors.As(err, &partial) {
+			judged, err = err, nil
+		}
+		return err
+	})
+	return errors.Join(err, judged)
 }
 
-// finish ends the answer. err is what writing it came to; a file is written
-// only when that is nil, so that a reader never meets half of one.
-func (o *output) finish(w *render.Writer, err error) error {
-	if closing := w.Close(); err == nil {
-		err = closing
-	}
-	if err == nil && o.file != "" {
-		if err = writeFile(o.file, o.buffer.Bytes(), 0o644); err != nil {
-			err = fmt.Errorf("write the answer: %w", err)
+// render runs write with the renderer.
+func (o *output) render(env *Env, ro render.Options, write func(*render.Writer) error) error {
+	return o.to(env, func(out io.Writer) error {
+		w, err := render.New(out, ro)
+		if err != nil {
+			return err
 		}
-	}
-	return err
+		err = write(w)
+		if closing := w.Close(); err == nil {
+			err = closing
+		}
+		return err
+	})
 }
 
 // print renders one document.
 func (o *output) print(env *Env, ro render.Options, doc render.Doc) error {
-	w, err := o.writer(env, ro)
-	if err != nil {
-		return err
-	}
-	return o.finish(w, w.Write(doc))
+	return o.render(env, ro, func(w *render.Writer) error { return w.Write(doc) })
 }
 
 // rows is a stream of one chunk.

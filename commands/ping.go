@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +67,8 @@ func (o *pingOptions) run(ctx context.Context, env *Env) error {
 		return err
 	}
 	defer b.Close()
-	stats, lost, err := readStats(ctx, env, b)
+	lost := newTrouble(env)
+	stats, err := readStats(ctx, b, lost)
 	if err != nil {
 		return err
 	}
@@ -81,23 +83,27 @@ func (o *pingOptions) run(ctx context.Context, env *Env) error {
 }
 
 // readStats asks every node. What is left of the error ends the run.
-func readStats(ctx context.Context, env *Env, b backends.Backend) ([]backends.Stats, *trouble, error) {
+func readStats(ctx context.Context, b backends.Backend, lost *trouble) ([]backends.Stats, error) {
 	reader, err := backends.As[backends.StatsReader](b)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	t := newTrouble(env)
 	stats, err := reader.Stats(ctx)
 	if ctx.Err() != nil {
-		return nil, t, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	if err := t.split(err); err != nil {
-		return nil, t, err
+	if err := lost.split(err); err != nil {
+		return nil, err
 	}
 	if len(stats) == 0 {
-		return nil, t, t.err(false)
+		return nil, lost.err(false)
 	}
-	return stats, t, nil
+	for _, s := range stats {
+		for _, n := range s.Notices {
+			lost.add(n)
+		}
+	}
+	return stats, nil
 }
 
 func pingRow(s backends.Stats) render.Row {
@@ -113,10 +119,28 @@ func pingRow(s backends.Stats) render.Row {
 	}
 	return render.Row{
 		render.Text(s.Node), word(s.Role), word(s.Software), word(s.Version),
-		render.Duration(s.RTT), render.Seconds(s.Uptime),
+		milliseconds(s.RTT), uptime(s),
 		count(s, backends.Keys, render.Int), memory, limit, word(s.Policy),
 		count(s, backends.Clients, render.Int),
 	}
+}
+
+// milliseconds is a latency, with fractions for machines; 0 is unknown.
+func milliseconds(d time.Duration) render.Cell {
+	if d == 0 {
+		return render.Unknown()
+	}
+	c := render.Duration(d)
+	c.Value = float64(d.Nanoseconds()) / 1e6
+	return c
+}
+
+// uptime is unknown where the node told nothing of itself.
+func uptime(s backends.Stats) render.Cell {
+	if len(s.Counts) == 0 {
+		return render.Unknown()
+	}
+	return render.Seconds(s.Uptime)
 }
 
 // word is a fact in words, unknown where it is empty.
@@ -136,15 +160,29 @@ func count(s backends.Stats, c backends.Counter, as func(int64) render.Cell) ren
 	return as(int64(n))
 }
 
-// worst is what the gates of ping look at: the slowest node, and the sums.
+// worst is what the gates of ping look at: the slowest node, and the sums; NaN
+// where a node does not tell.
 func worst(stats []backends.Stats) map[string]float64 {
 	values := map[string]float64{"nodes": float64(len(stats)), "keys": 0, "memory_bytes": 0, "rtt_ms": 0}
 	for _, s := range stats {
-		values["rtt_ms"] = max(values["rtt_ms"], float64(s.RTT.Microseconds())/1000)
-		if s.Role != "replica" {
-			values["keys"] += float64(s.Counts[backends.Keys])
+		rtt := float64(s.RTT.Nanoseconds()) / 1e6
+		if s.RTT == 0 {
+			rtt = math.NaN()
 		}
-		values["memory_bytes"] += float64(s.Counts[backends.UsedMemory])
+		values["rtt_ms"] = max(values["rtt_ms"], rtt)
+		if s.Role != "replica" {
+			values["keys"] += told(s, backends.Keys)
+		}
+		values["memory_bytes"] += told(s, backends.UsedMemory)
 	}
 	return values
+}
+
+// told is a counter, NaN where the node does not tell it.
+func told(s backends.Stats, c backends.Counter) float64 {
+	n, known := s.Counts[c]
+	if !known {
+		return math.NaN()
+	}
+	return float64(n)
 }

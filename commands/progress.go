@@ -17,7 +17,6 @@ type walkProgress struct {
 	start   time.Time
 	bar     *progressbar.ProgressBar
 	done    map[string]float64
-	shards  int // known so far
 	entries int64
 }
 
@@ -55,7 +54,17 @@ func (p *walkProgress) share() float64 {
 	for _, d := range p.done {
 		sum += d
 	}
-	return sum / float64(max(len(p.done), p.shards))
+	return sum / float64(len(p.done))
+}
+
+// some tells whether any shard brought a page.
+func (p *walkProgress) some() bool { return len(p.done) > 0 }
+
+// clear takes the line off the terminal until the next page.
+func (p *walkProgress) clear() {
+	if p.bar != nil {
+		p.bar.Clear()
+	}
 }
 
 // stop takes the line off the terminal.

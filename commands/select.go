@@ -1,7 +1,9 @@
 package commands
 
 import (
-	"fmt"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,6 +72,9 @@ func (s *selection) parse(pattern string) error {
 		return usagef("bad --count %d: it is at least 1", s.count)
 	}
 	s.query.Count, s.query.Type = s.count, s.kind
+	if slices.Contains(keyTypes, strings.ToLower(s.kind)) {
+		s.query.Type = strings.ToLower(s.kind)
+	}
 	for _, parse := range []func() error{s.parseTTL, s.parseIdle, s.parseSizes, s.parseRate} {
 		if err := parse(); err != nil {
 			return err
@@ -131,14 +136,26 @@ func (s *selection) parseRate() error {
 	if s.rate == "" {
 		return nil
 	}
-	var n float64
-	if _, err := fmt.Sscanf(strings.TrimSuffix(s.rate, "/s"), "%g", &n); err != nil || n <= 0 {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(s.rate, "/s"), 64)
+	if err != nil || n <= 0 || math.IsNaN(n) || n > 1e9 {
 		return usagef("bad --rate %q: write it as 5000/s", s.rate)
 	}
-	// A burst of a page at least, so that no page is more than can be had.
-	s.limiter = rate.NewLimiter(rate.Limit(n), max(1, int(n*time.Second.Seconds()), 100*s.count))
+	s.query.Count = min(s.count, max(1, int(n))) // pages of a second at most
+	// A burst that no page exceeds, even where the server sends more than it was asked for.
+	s.limiter = rate.NewLimiter(rate.Limit(n), max(1, int(n), 100*s.query.Count))
 	s.limiter.AllowN(time.Now(), s.limiter.Burst()) // begin without credit
 	return nil
+}
+
+// needs are the facts without which the selection cannot be judged.
+func (s *selection) needs() (facts backends.Facts) {
+	for _, f := range s.filters {
+		facts |= f.needs
+	}
+	if s.kind != "" {
+		facts |= backends.FactType
+	}
+	return facts
 }
 
 // keep tells whether an entry passes all filters.

@@ -79,6 +79,9 @@ func (c *config) target(value, origin string) (*target, error) {
 		return t, nil
 	}
 	p, ok := c.Contexts[value]
+	if !ok && strings.ContainsAny(value, "@/") { // a URL without its scheme may hold a password
+		return nil, withHint(usagef("%s: it is no context, and no URL", origin), "a URL begins with its scheme, such as redis://")
+	}
 	if !ok {
 		err := usagef("%s: no context %q", origin, value)
 		if near := render.Nearest(value, c.names()); near != "" {
@@ -103,7 +106,7 @@ func (f *targetFlag) open(ctx context.Context, env *Env) (backends.Backend, *tar
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, has := t.url.User.Password(); has && strings.HasPrefix(t.origin, "flag") {
+	if holdsPassword(t.url) && strings.HasPrefix(t.origin, "flag") {
 		env.warn("a password on the command line shows in the process list; use REDISCLI_AUTH or a context's password_file")
 	}
 	opener, ok := env.Schemes[t.url.Scheme]

@@ -14,14 +14,14 @@ import (
 // and once each.
 type trouble struct {
 	env    *Env
+	before func() // clears the line that progress is drawn on
 	mu     sync.Mutex
 	lost   []error
 	told   map[string]bool
-	shards map[string]bool // shards that brought something
 }
 
 func newTrouble(env *Env) *trouble {
-	return &trouble{env: env, told: make(map[string]bool), shards: make(map[string]bool)}
+	return &trouble{env: env, told: make(map[string]bool), before: func() {}}
 }
 
 // add takes an error that does not end the run.
@@ -30,14 +30,32 @@ func (t *trouble) add(err error) {
 	defer t.mu.Unlock()
 	var notice *backends.Notice
 	if !errors.As(err, &notice) {
-		t.lost = append(t.lost, err)
+		// A node that is down through many windows is one thing to know.
+		if text := err.Error(); !t.told[text] {
+			t.told[text] = true
+			t.lost = append(t.lost, err)
+		}
 		return
 	}
 	// The same on every node of a cluster is one thing to know.
 	text := fmt.Sprintf("%s: %v", notice.What, notice.Err)
 	if !t.told[text] {
 		t.told[text] = true
+		t.before()
 		t.env.note("%s (%s)", text, notice.Shard)
+	}
+}
+
+// tellLost says at once what was lost since the last call, for runs that go on
+// for long.
+func (t *trouble) tellLost() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, err := range t.lost {
+		if text := "told: " + err.Error(); !t.told[text] {
+			t.told[text] = true
+			t.env.warn("%v", err)
+		}
 	}
 }
 

@@ -85,10 +85,11 @@ func parseVersion(text string) version {
 			v[i] = v[i]*10 + int(text[digits]-'0')
 			digits++
 		}
-		if digits == 0 || digits == len(text) || text[digits] != '.' {
-			if digits == 0 && i < 2 {
-				return version{}
-			}
+		last := digits == len(text) || text[digits] != '.'
+		if digits == 0 || last && i == 0 {
+			return version{}
+		}
+		if last {
 			break
 		}
 		text = text[digits+1:]

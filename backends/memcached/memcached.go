@@ -34,7 +34,7 @@ type cache struct {
 	name    string
 	nodes   []*node
 	life    context.Context // of the target; its end fails every call
-	end     context.CancelFunc
+	end     context.CancelCauseFunc
 	stop    func() bool // unhooks the nodes from the life
 	lookups *atomic.Int64
 	shard   bool // owned by its parent
@@ -50,11 +50,11 @@ func Open(ctx context.Context, u *url.URL) (backends.Backend, error) {
 		return nil, fmt.Errorf("%w: %w", backends.ErrURL, err)
 	}
 	c := &cache{config: &conf, name: conf.name, lookups: new(atomic.Int64), limits: defaultLimits}
-	c.life, c.end = context.WithCancel(ctx)
+	c.life, c.end = context.WithCancelCause(ctx)
 	addrs := conf.addrs
 	if conf.discover {
 		if addrs, err = c.discoverNodes(ctx); err != nil {
-			c.end()
+			c.end(errClosed)
 			return nil, err
 		}
 	}
@@ -100,13 +100,7 @@ func (c *cache) each(f func(i int, n *node)) {
 // bound is ctx, ended by the end of the backend as well.
 func (c *cache) bound(ctx context.Context) (context.Context, func()) {
 	inner, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.life, func() {
-		err := errClosed
-		if cause := context.Cause(c.life); !errors.Is(cause, context.Canceled) {
-			err = cause
-		}
-		cancel(err)
-	})
+	stop := context.AfterFunc(c.life, func() { cancel(context.Cause(c.life)) })
 	return inner, func() { stop(); cancel(context.Canceled) }
 }
 
@@ -120,7 +114,7 @@ func (c *cache) Close() error {
 	if c.shard {
 		return nil
 	}
-	c.end()
+	c.end(errClosed)
 	if c.stop != nil && c.stop() {
 		c.disconnect()
 	}
@@ -172,4 +166,5 @@ var (
 	_ backends.StatsReader = (*cache)(nil)
 	_ backends.Sharder     = (*cache)(nil)
 	_ backends.Footprinter = (*cache)(nil)
+	_ backends.SlabReader  = (*cache)(nil)
 )

@@ -53,7 +53,7 @@ func TestForbiddenCommandsCostTheirFactOnly(t *testing.T) {
 				}
 			}
 			slices.Sort(notices)
-			want := []string{"encoding is unknown", "freq is unknown", "idle is unknown", "size is unknown", "type is unknown"}
+			want := []string{"encoding is unknown", "freq is unknown", "idle is unknown", "size is unknown", "the server's version and policy are unknown", "type is unknown"}
 			if !slices.Equal(notices, want) {
 				t.Errorf("notices %q, want each of %q once", notices, want)
 			}

@@ -21,8 +21,22 @@ type opError struct {
 	err  error
 }
 
-func (e *opError) Error() string   { return e.addr + ": " + e.err.Error() }
+func (e *opError) Error() string {
+	text := words(e.err)
+	if strings.HasPrefix(text, e.addr) {
+		return text
+	}
+	return e.addr + ": " + text
+}
+
 func (e *opError) Unwrap() []error { return []error{e.kind, e.err} }
+
+// words is what an error says, without what the server repeats of the command:
+// that may be a password.
+func words(err error) string {
+	text, _, _ := strings.Cut(err.Error(), ", with args beginning with:")
+	return text
+}
 
 // fail gives err, met while talking to addr, its kind. nil and the context's
 // own errors stay what they are, and redis.Nil is a miss.
@@ -42,43 +56,92 @@ func fail(ctx context.Context, addr string, err error) error {
 	return &opError{addr: addr, kind: kindOf(err), err: err}
 }
 
+// kindOf is what err means to the caller; nil for what has no name.
 func kindOf(err error) error {
-	text := err.Error()
-	var network net.Error
-	var reply redis.Error
-	var certificate *tls.CertificateVerificationError
-	var notTLS tls.RecordHeaderError
-	var alert tls.AlertError
-	switch {
-	case redis.IsAuthError(err), strings.Contains(text, "WRONGPASS"), strings.Contains(text, "without any password configured"):
+	switch classify(err) {
+	case locked:
 		return backends.ErrAuth
-	case refused(err) && strings.Contains(text, "NOPERM"):
+	case forbidden, forbiddenKey:
 		return backends.ErrDenied
-	case strings.HasPrefix(text, "WRONGTYPE"):
+	case wrongType:
 		return backends.ErrWrongType
-	case errors.As(err, &reply):
-		return nil
-	case errors.As(err, &network), errors.As(err, &certificate), errors.As(err, &notTLS), errors.As(err, &alert), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, net.ErrClosed):
+	case connection:
 		return backends.ErrUnreachable
 	}
 	return nil
 }
 
-// refused tells whether the server will never carry out this command for us:
-// an ACL forbids it, or it does not exist there (renamed away, a managed
-// service, an older version).
-func refused(err error) bool {
+// A trouble is what kind of answer an error is.
+type trouble int
+
+const (
+	none         trouble = iota
+	other                // an answer of the server with no name here
+	locked               // it wants other credentials
+	forbidden            // this user may not use this command at all
+	forbiddenKey         // this user may not see this key
+	missing              // the command does not exist there: renamed, a managed service, an older version
+	wrongType
+	noKey
+	moved      // the key is another node's, or on its way there
+	connection // no answer at all
+)
+
+// classify is the one place that reads errors of go-redis and of servers.
+func classify(err error) trouble {
 	if err == nil {
+		return none
+	}
+	text := err.Error()
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return connectionOrOther(err)
+	}
+	lower := strings.ToLower(text)
+	has := func(signs ...string) bool {
+		for _, sign := range signs {
+			if strings.Contains(lower, sign) {
+				return true
+			}
+		}
 		return false
 	}
-	text := strings.ToLower(err.Error())
-	for _, sign := range []string{"noperm", "unknown command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "try object help", "try client help", "try memory help"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
+	switch {
+	case redis.IsAuthError(err), has("wrongpass", "noauth", "without any password configured", "unknown command 'auth'", "unknown command `auth`", "failed to authenticate"):
+		return locked
+	case has("access a key", "access one of the keys"):
+		return forbiddenKey
+	case has("noperm"):
+		return forbidden
+	case has("unknown command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "lfu maxmemory policy", "try object help", "try client help", "try memory help"):
+		return missing
+	case strings.HasPrefix(text, "WRONGTYPE"):
+		return wrongType
+	case strings.HasPrefix(text, "MOVED "), strings.HasPrefix(text, "ASK "), strings.HasPrefix(text, "TRYAGAIN"):
+		return moved
+	case has("no such key"), errors.Is(err, redis.Nil):
+		return noKey
 	}
-	return false
+	return other
+}
+
+func connectionOrOther(err error) trouble {
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	var notTLS tls.RecordHeaderError
+	var alert tls.AlertError
+	if errors.As(err, &network) || errors.As(err, &certificate) || errors.As(err, &notTLS) || errors.As(err, &alert) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, redis.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, backends.ErrUnreachable) {
+		return connection
+	}
+	return other
+}
+
+// refused tells whether the server will never carry out this command for us.
+func refused(err error) bool {
+	t := classify(err)
+	return t == forbidden || t == missing
 }
 
 // broken tells whether err is of the connection, not an answer of the server.

@@ -67,6 +67,7 @@ type prober struct {
 	addr    string
 	want    backends.Facts
 	refused []*backends.Notice // not yet passed on
+	told    map[string]bool    // notices about some keys, each once
 }
 
 // newProber leaves out of want what the server's policy makes unknowable: idle
@@ -88,7 +89,18 @@ func (c *cache) newProber(addr string, p profile, want backends.Facts) *prober {
 func (b *prober) drop(fact backends.Facts, why error) {
 	if b.want.Has(fact) {
 		b.want &^= fact
-		b.refused = append(b.refused, &backends.Notice{Shard: b.addr, What: fact.String() + " is unknown", Err: why})
+		b.refused = append(b.refused, &backends.Notice{Shard: b.addr, What: fact.String() + " is unknown", Facts: fact, Err: errors.New(words(why))})
+	}
+}
+
+// tell passes on once what is true of some keys only.
+func (b *prober) tell(what string, why error) {
+	if b.told == nil {
+		b.told = make(map[string]bool)
+	}
+	if key := what + why.Error(); !b.told[key] {
+		b.told[key] = true
+		b.refused = append(b.refused, &backends.Notice{Shard: b.addr, What: what, Err: why})
 	}
 }
 
@@ -116,24 +128,30 @@ func (b *prober) answer(asked []question, e *backends.Entry, next func() (reply,
 	there = true
 	for i := range asked {
 		q := &asked[i]
-		if q.counts {
+		r, err := next()
+		if err != nil {
+			return false, err
+		}
+		trouble := classify(r.err)
+		if q.counts && trouble != forbidden && trouble != forbiddenKey && trouble != missing && trouble != moved {
 			b.c.lookups.Add(1)
 		}
-		r, err := next()
 		switch {
-		case err != nil:
-			return false, err
 		case r.err == nil && !r.null:
 			if q.take(r, e) {
 				e.Have |= q.fact
 			} else {
 				there = false
 			}
-		case r.null, strings.Contains(r.err.Error(), "no such key"):
+		case r.null, trouble == noKey:
 			there = false
-		case refused(r.err):
+		case trouble == forbidden, trouble == missing:
 			b.drop(q.fact, r.err)
-		default: // MOVED in the middle of a walk and the like: this fact of this key
+		case trouble == forbiddenKey:
+			b.tell("facts of some keys are unknown", errors.New("this user may not read them"))
+		case trouble == moved:
+			b.tell("facts of some keys are unknown", errors.New("their slot is moving to another node"))
+		default: // this fact of this key
 		}
 	}
 	return there, nil
@@ -141,10 +159,10 @@ func (b *prober) answer(asked []question, e *backends.Entry, next func() (reply,
 
 // length reads the reply to the length command of an entry.
 func (b *prober) length(e *backends.Entry, r reply) {
-	b.c.lookups.Add(1)
 	if refused(r.err) {
 		b.drop(backends.FactElements, r.err)
 	} else if r.err == nil {
+		b.c.lookups.Add(1)
 		e.Elements = r.num
 		e.Have |= backends.FactElements
 	}

@@ -60,8 +60,6 @@ func parseVersion(text string) version {
 	return v
 }
 
-func (v version) known() bool { return v != version{} }
-
 func (v version) atLeast(major, minor int) bool {
 	return v.major > major || v.major == major && v.minor >= minor
 }

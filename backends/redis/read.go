@@ -31,7 +31,7 @@ func (c *cache) Read(ctx context.Context, key string, w backends.Window) (backen
 		return v, fail(ctx, n.addr, err)
 	}
 	v.Notices = r.probe.notices()
-	v.Touched = p.touches && v.Opaque == ""
+	v.Touched = c.touches.Load() && v.Opaque == ""
 	return v, nil
 }
 
@@ -79,8 +79,11 @@ func (r *reading) run(ctx context.Context) error {
 	if len(entries) == 0 {
 		return backends.ErrMiss
 	}
-	if entries[0].Have == 0 && r.profile.cluster && r.c.topology == single {
-		return fmt.Errorf("the key lives on another node of the cluster: use redis+cluster://%s", r.c.addrs[0])
+	if entries[0].Have == 0 {
+		if r.profile.cluster && r.c.topology == single {
+			return fmt.Errorf("the key lives on another node of the cluster: use redis+cluster://%s", r.c.addrs[0])
+		}
+		return fmt.Errorf("%w: this user may not read the key", backends.ErrDenied)
 	}
 	r.value.Entry = entries[0]
 	if !entries[0].Have.Has(backends.FactType) {
@@ -256,7 +259,8 @@ func streamEntry(item any) (e backends.Element, ok bool) {
 // at once whatever it says.
 const scanPage = 1000
 
-// pages reads a set or hash by its SCAN command until the window is full.
+// pages reads a set or hash by its SCAN command until the window is full, and
+// leaves out what the last page brought beyond it.
 func (r *reading) pages(ctx context.Context, length string, scan func(p redis.Pipeliner, cursor uint64, count int64) *redis.ScanCmd, take func(page []string)) error {
 	count, left := int64(scanPage), r.elements()
 	if left > 0 {
@@ -273,7 +277,11 @@ func (r *reading) pages(ctx context.Context, length string, scan func(p redis.Pi
 			return err
 		}
 		take(items)
-		if cursor == 0 || left > 0 && int64(len(r.value.Elements)) >= left {
+		if left > 0 && int64(len(r.value.Elements)) >= left {
+			r.value.Elements = r.value.Elements[:left]
+			return nil
+		}
+		if cursor == 0 {
 			return nil
 		}
 		pipe := r.c.router.Pipeline()

@@ -41,6 +41,8 @@ type cache struct {
 	nodes map[string]*node // by address; a node once met stays open until Close
 
 	lookups atomic.Int64 // see Footprint
+	touches atomic.Bool  // some connection could not be told NO-TOUCH
+	noPing  atomic.Bool  // PING is forbidden: asking again would count as an error on the server
 }
 
 // Open opens the Redis or Valkey that u names, see Schemes. ctx bounds the life
@@ -80,7 +82,7 @@ func open(ctx context.Context, c *cache) (backends.Backend, error) {
 func (c *cache) connect(ctx context.Context) error {
 	switch c.topology {
 	case cluster:
-		c.router = redis.NewClusterClient(c.clusterOptions())
+		c.route(redis.NewClusterClient(c.clusterOptions()))
 		if _, err := c.shards(ctx); err != nil {
 			return err
 		}
@@ -90,15 +92,22 @@ func (c *cache) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.router = shards[0].master.client
+		c.route(shards[0].master.client)
 	default:
-		c.router = c.node(c.addrs[0], false).client
+		c.route(c.node(c.addrs[0], false).client)
 	}
 	err := c.router.Ping(ctx).Err()
 	if refused(err) { // connected and known, only PING is forbidden
 		return nil
 	}
 	return fail(ctx, c.addrs[0], err)
+}
+
+// route sets the router. The context may end, and disconnect run, meanwhile.
+func (c *cache) route(r redis.UniversalClient) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.router = r
 }
 
 // Name is the target's URL without its password.
@@ -130,7 +139,7 @@ func (c *cache) Footprint() int64 { return c.lookups.Load() }
 
 // options are those of a connection to one server.
 func (c *cache) options(addr string, replica bool) *redis.Options {
-	return &redis.Options{
+	o := &redis.Options{
 		Network: c.network, Addr: addr, Dialer: c.dial,
 		Username: c.user, Password: c.password, DB: c.db, TLSConfig: c.tls,
 		DisableIdentity: true,
@@ -143,11 +152,14 @@ func (c *cache) options(addr string, replica bool) *redis.Options {
 		ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	o.Dialer = guarded(o)
+	return o
 }
 
 func (c *cache) clusterOptions() *redis.ClusterOptions {
 	return &redis.ClusterOptions{
 		Addrs:    c.addrs,
+		Dialer:   c.options("", false).Dialer,
 		Username: c.user, Password: c.password, TLSConfig: c.tls,
 		DisableIdentity: true,
 		ReadOnly:        c.preferReplica,
@@ -166,9 +178,10 @@ func (c *cache) clusterOptions() *redis.ClusterOptions {
 // same; Value.Touched and the documents say what that means.
 func (c *cache) onConnect(replica bool) func(context.Context, *redis.Conn) error {
 	return func(ctx context.Context, conn *redis.Conn) error {
+		var noTouch *redis.Cmd
 		_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
 			p.Do(ctx, "client", "setname", clientName) // not by Options.ClientName, which fails where this is forbidden
-			p.Do(ctx, "client", "no-touch", "on")
+			noTouch = p.Do(ctx, "client", "no-touch", "on")
 			p.Do(ctx, "client", "no-evict", "on")
 			if replica && c.topology == cluster {
 				p.ReadOnly(ctx)
@@ -177,6 +190,9 @@ func (c *cache) onConnect(replica bool) func(context.Context, *redis.Conn) error
 		})
 		if broken(err) {
 			return err
+		}
+		if noTouch.Err() != nil {
+			c.touches.Store(true)
 		}
 		return nil
 	}
@@ -207,11 +223,11 @@ type node struct {
 // A profile is what must be known of a server before it is asked about keys.
 type profile struct {
 	runID    string // "" where INFO is forbidden
+	silent   error  // why INFO told nothing
 	version  version
 	valkey   bool
 	cluster  bool
 	policy   string // eviction policy; "" unknown
-	touches  bool   // it does not know CLIENT NO-TOUCH
 	fieldTTL bool   // some hash may have fields with a TTL
 }
 
@@ -241,11 +257,13 @@ func (n *node) profile(ctx context.Context, db int, fresh bool) (profile, error)
 		policy:  memory["maxmemory_policy"],
 		valkey:  server["valkey_version"] != "",
 	}
+	if refused(infos[0].Err()) {
+		p.silent = infos[0].Err()
+	}
 	p.version = parseVersion(server["redis_version"])
 	if p.valkey {
 		p.version = parseVersion(server["valkey_version"])
 	}
-	p.touches = !p.valkey && p.version.known() && !p.version.atLeast(7, 2)
 	p.fieldTTL = keyspaceNumber(keyspace[fmt.Sprintf("db%d", db)], "subexpiry") > 0
 	n.known = &p
 	return p, nil

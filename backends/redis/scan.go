@@ -85,13 +85,24 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 	if w.isPartOfCluster() && !w.pass(yield, w.alone()) {
 		return nil
 	}
+	if w.profile.silent != nil && !w.pass(yield, mute(w.node, w.profile.silent)) {
+		return nil
+	}
+	// The reader learns of every shard at once, so that it knows the whole.
+	if !w.give(yield, backends.Page{Shard: w.node.addr, After: mark(w.cursor)}) {
+		return nil
+	}
 	for turn := 0; ; turn = 1 - turn {
+		before := w.cursor
 		if err := w.retry(ctx, w.receive); err != nil {
 			return err
 		}
+		if w.cursor == before && before != 0 {
+			return protocolError("the cursor that SCAN was given")
+		}
 		page := backends.Page{Shard: w.node.addr, Done: 1}
 		if w.cursor != 0 {
-			page.After = backends.Mark(strconv.FormatUint(w.cursor, 10))
+			page.After = mark(w.cursor)
 			page.Done = w.done(w.cursor)
 		}
 		entries := w.entries[turn][:0]
@@ -110,6 +121,8 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 	}
 }
 
+func mark(cursor uint64) backends.Mark { return backends.Mark(strconv.FormatUint(cursor, 10)) }
+
 // start learns what the server is and where the walk begins.
 func (w *walker) start(ctx context.Context) (err error) {
 	if w.profile, err = w.node.profile(ctx, w.c.db, true); err != nil {
@@ -124,9 +137,9 @@ func (w *walker) start(ctx context.Context) (err error) {
 	if w.q.Type != "" && !w.typed {
 		w.probe.want &^= backends.FactType // the filter has told
 	}
-	if mark := w.q.From[w.node.addr]; mark != "" {
-		if w.cursor, err = strconv.ParseUint(string(mark), 10, 64); err != nil {
-			return fmt.Errorf("bad mark %q: it must come from a page of this shard", mark)
+	if from := w.q.From[w.node.addr]; from != "" {
+		if w.cursor, err = strconv.ParseUint(string(from), 10, 64); err != nil {
+			return fmt.Errorf("bad mark %q: it must come from a page of this shard", from)
 		}
 	}
 	w.wire, err = w.c.dialWire(ctx, w.node)
@@ -150,6 +163,11 @@ func (w *walker) isPartOfCluster() bool {
 func (w *walker) alone() *backends.Notice {
 	return &backends.Notice{Shard: w.node.addr, What: "only this node's keys are seen",
 		Err: fmt.Errorf("it is one node of a cluster; for all of them use redis+cluster://%s", w.node.addr)}
+}
+
+// mute is the notice that a node tells nothing of itself.
+func mute(n *node, why error) *backends.Notice {
+	return &backends.Notice{Shard: n.addr, What: "the server's version and policy are unknown", Err: errors.New(words(why))}
 }
 
 // pass hands notices to the reader and tells whether it wants more.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,14 +24,16 @@ func (c *cache) Stats(ctx context.Context) ([]backends.Stats, error) {
 
 func (c *cache) nodeStats(ctx context.Context, n *node) (backends.Stats, error) {
 	s := backends.Stats{Node: n.addr, Counts: make(map[backends.Counter]uint64)}
-	if err := n.client.Ping(ctx).Err(); err != nil && !refused(err) { // opens the connection, so that the next one is a bare round trip
+	if err := c.ping(ctx, n); err != nil { // opens the connection, so that the next one is a bare round trip
 		return s, fail(ctx, n.addr, err)
 	}
 	start := time.Now()
-	if err := n.client.Ping(ctx).Err(); broken(err) {
+	if err := c.ping(ctx, n); err != nil {
 		return s, fail(ctx, n.addr, err)
 	}
-	s.RTT = time.Since(start)
+	if !c.noPing.Load() {
+		s.RTT = time.Since(start)
+	}
 	var all, commands *redis.StringCmd
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		all, commands = p.Info(ctx), p.Info(ctx, "commandstats")
@@ -42,9 +45,25 @@ func (c *cache) nodeStats(ctx context.Context, n *node) (backends.Stats, error) 
 	if err := all.Err(); err != nil && !refused(err) {
 		return s, fail(ctx, n.addr, err)
 	}
+	if refused(all.Err()) {
+		s.Notices = append(s.Notices, &backends.Notice{Shard: n.addr, What: "the server's statistics are unknown", Err: errors.New(words(all.Err()))})
+	}
 	s.At = time.Now()
 	fillStats(&s, parseInfo(all.Val()), parseInfo(commands.Val()))
 	return s, nil
+}
+
+// ping is one round trip, unless this user may not send it.
+func (c *cache) ping(ctx context.Context, n *node) error {
+	if c.noPing.Load() {
+		return nil
+	}
+	err := n.client.Ping(ctx).Err()
+	if refused(err) {
+		c.noPing.Store(true)
+		return nil
+	}
+	return err
 }
 
 // Where a counter stands in INFO. A section is "" where the field is by itself.

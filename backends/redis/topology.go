@@ -137,6 +137,7 @@ func (c *cache) askSentinel(ctx context.Context, addr string) (shard, error) {
 	o.Username, o.Password, o.DB, o.OnConnect = c.sentinelUser, c.sentinelPassword, 0, nil
 	client := redis.NewSentinelClient(o)
 	defer client.Close()
+	defer context.AfterFunc(ctx, func() { client.Close() })()
 	master, err := client.GetMasterAddrByName(ctx, c.master).Result()
 	if err != nil {
 		if errors.Is(err, redis.Nil) {

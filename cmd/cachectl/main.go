@@ -17,6 +17,7 @@ import (
 
 	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/backends/embedded"
+	"github.com/cachectl/cachectl/backends/memcached"
 	"github.com/cachectl/cachectl/backends/redis"
 	"github.com/cachectl/cachectl/commands"
 )
@@ -34,6 +35,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	defer stop()
+	defer memcached.HoldStops()()
 	shop := &shop{}
 	defer shop.close()
 	return commands.Main(ctx, environment(shop), os.Args[1:]...)
@@ -57,6 +59,9 @@ func environment(shop *shop) *commands.Env {
 	}
 	for _, scheme := range redis.Schemes() {
 		env.Schemes[scheme] = redis.Open
+	}
+	for _, scheme := range memcached.Schemes() {
+		env.Schemes[scheme] = memcached.Open
 	}
 	return env
 }

@@ -1,10 +1,6 @@
 package render
 
-import (
-	"bytes"
-	"encoding/json"
-	"strings"
-)
+import "bytes"
 
 // jsonFormat prints each document as a value of its own, or all of them as one
 // array with Options.Many. A document that is an object, or one of many, is
@@ -56,8 +52,8 @@ type jsonDoc struct {
 	pretty bool
 	depth  int // of the document itself
 
-	row    []byte       // compact
-	indent bytes.Buffer // the same, indented
+	row    []byte // compact
+	indent []byte // the same, indented
 }
 
 // document writes d, without a newline at the end. Where the rows fail, it
@@ -155,12 +151,74 @@ func (j *jsonDoc) list(d *view, indent bool) error {
 // value writes compact JSON, indented where the document is.
 func (j *jsonDoc) value(compact []byte, depth int) {
 	if j.pretty && (compact[0] == '{' || compact[0] == '[') {
-		j.indent.Reset()
-		if json.Indent(&j.indent, compact, strings.Repeat("  ", depth), "  ") == nil {
-			compact = j.indent.Bytes()
-		}
+		j.indent = appendIndented(j.indent[:0], compact, depth)
+		compact = j.indent
 	}
 	j.out.Write(compact)
+}
+
+// maxNest is how deep arrays and objects are laid out, in json and yaml. What
+// is nested deeper stands on one line: every level indents all that is in it,
+// so that 10,000 brackets would print as 200 MB.
+const maxNest = 64
+
+// appendIndented writes compact JSON as json.Indent does, down to maxNest.
+func appendIndented(b, compact []byte, depth int) []byte {
+	nest := 0
+	newline := func() {
+		b = append(b, '\n')
+		for range depth + nest {
+			b = append(b, "  "...)
+		}
+	}
+	for i := 0; i < len(compact); i++ {
+		c := compact[i]
+		switch c {
+		case '"':
+			n := stringLen(compact[i:])
+			b = append(b, compact[i:i+n]...)
+			i += n - 1
+		case '{', '[':
+			b = append(b, c)
+			nest++
+			if nest <= maxNest && i+1 < len(compact) && compact[i+1] != c+2 { // ASCII: { } and [ ]
+				newline()
+			}
+		case '}', ']':
+			nest--
+			if nest < maxNest && i > 0 && compact[i-1] != c-2 {
+				newline()
+			}
+			b = append(b, c)
+		case ',':
+			b = append(b, c)
+			if nest <= maxNest {
+				newline()
+			}
+		case ':':
+			b = append(b, c)
+			if nest <= maxNest {
+				b = append(b, ' ')
+			}
+		default:
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// stringLen is the length of the JSON string that b begins with, quotes
+// included.
+func stringLen(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(b)
 }
 
 // separate begins an item of an object or array.

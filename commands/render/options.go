@@ -75,7 +75,7 @@ func (o Options) Choose(columns []Column) ([]int, error) {
 	forPeople := o.Format == "" || o.Format == Table || o.Format == Markdown
 	var at []int
 	for i := range columns {
-		if !columns[i].Wide || !forPeople {
+		if (!columns[i].Wide || !forPeople) && (!columns[i].Flat || o.Format == CSV) {
 			at = append(at, i)
 		}
 	}

@@ -24,6 +24,7 @@ type Column struct {
 	Field  string  // JSON member, CSV header and label name; empty: Name. Fit for a program: "ttl_ms"
 	Right  bool    // numbers, mostly: aligned to the right
 	Wide   bool    // left out of table and markdown unless it is chosen by name
+	Flat   bool    // in csv only, unless it is chosen by name: what the other formats say as a Field
 	Label  bool    // tells the row's metrics apart: a label named Field
 	Metric *Metric // what the column is to Prometheus; nil: nothing
 }

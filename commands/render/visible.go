@@ -7,6 +7,11 @@ import (
 	"github.com/clipperhouse/displaywidth"
 )
 
+// Visible makes s, whoever wrote it, fit for one line of a terminal outside a
+// document, as Text does inside one: what would steer the terminal, newlines
+// and tabs among it, and bytes that are not UTF-8 show escaped.
+func Visible(s string) string { return visible(s, false) }
+
 // visible returns s with everything escaped that would do something to a
 // terminal instead of showing: C0 and C1 controls, DEL, line and paragraph
 // separators, marks that reorder text (bidi), and bytes that are not UTF-8.

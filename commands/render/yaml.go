@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -106,7 +107,7 @@ func (f *yamlFormat) json(b []byte) error {
 func marshalYAML(b []byte) ([]byte, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
-	node, err := yamlNode(dec)
+	node, err := yamlNode(dec, 0)
 	if err != nil {
 		return nil, fmt.Errorf("write yaml: %w", err)
 	}
@@ -137,8 +138,8 @@ func escapeYAML(b []byte) []byte {
 	return out
 }
 
-// yamlNode reads the next JSON value.
-func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
+// yamlNode reads the next JSON value, which is in so many arrays and objects.
+func yamlNode(dec *json.Decoder, nest int) (*yaml.Node, error) {
 	t, err := dec.Token()
 	if err != nil {
 		return nil, err
@@ -149,8 +150,11 @@ func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
 		if t == '[' {
 			n = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		}
+		if nest >= maxNest {
+			n.Style = yaml.FlowStyle
+		}
 		for dec.More() {
-			item, err := yamlNode(dec) // a name is a value here
+			item, err := yamlNode(dec, nest+1) // a name is a value here
 			if err != nil {
 				return nil, err
 			}
@@ -173,8 +177,8 @@ func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
 }
 
 // yamlString picks the literal style for text of several lines where that keeps
-// every byte, and double quotes for what must be escaped. The rest is left to
-// the encoder.
+// every byte, and double quotes for what must be escaped and for what only YAML
+// 1.1 takes for something else than a string. The rest is left to the encoder.
 func yamlString(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	lines := strings.Contains(s, "\n")
@@ -183,8 +187,23 @@ func yamlString(s string) *yaml.Node {
 		n.Style = yaml.DoubleQuotedStyle
 	case lines && s[0] > ' ' && !strings.Contains(s, " \n") && !strings.Contains(s, "\t"):
 		n.Style = yaml.LiteralStyle
-	case lines:
+	case lines, isYAML11(s):
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
+}
+
+// yaml11 matches the plain scalars that a parser of YAML 1.1 (PyYAML, libyaml,
+// Ruby) reads as a boolean, null, number, timestamp, merge or default key, by
+// the types' pages at yaml.org/type and PyYAML's resolver.py, or fails on
+// ("0x_", "2001-99-99"). It may match more: quotes do no harm.
+var yaml11 = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null|~|=|<<` +
+	`|[-+]?\.(inf|nan)` +
+	`|[-+]?0[bx][0-9a-f_]*` +
+	`|[-+]?([0-9][0-9_]*|[0-9_]*\.[0-9_]*)(e[-+]?[0-9]*)?` +
+	`|[-+]?[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?` +
+	`|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(([t]|[ \t]+)[0-9]{1,2}:[0-9:. \tz+-]*)?)$`)
+
+func isYAML11(s string) bool {
+	return s != "" && strings.IndexByte("+-.0123456789_=<~yYnNoOtTfF", s[0]) >= 0 && yaml11.MatchString(s)
 }

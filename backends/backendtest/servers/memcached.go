@@ -34,13 +34,13 @@ func Memcached(t testing.TB, v Version, o Options) *Server {
 		}
 		return append(args, o.Args...), nil
 	}
-	s.ready = func(s *Server, _ []byte) bool { return s.ownsPort(o.ACL) }
+	s.ready = func(s *Server, _ []byte) bool { return s.ownsPort(o.ACL...) }
 	startAll(t, []*Server{s})
 	return s
 }
 
 // ownsPort: whoever answers on the port of this memcached is its process.
-func (s *Server) ownsPort(users []string) bool {
+func (s *Server) ownsPort(users ...string) bool {
 	c, err := s.dial()
 	if err != nil {
 		return false
