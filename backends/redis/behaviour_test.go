@@ -81,6 +81,7 @@ func TestOpenErrors(t *testing.T) {
 	open := servers.Redis(t, servers.Default(t), servers.Options{})
 	locked := servers.Redis(t, servers.Default(t), servers.Options{Password: "right"})
 	secure := servers.Redis(t, servers.Default(t), servers.Options{TLS: true})
+	mute := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--rename-command", "AUTH", "", "--rename-command", "HELLO", ""}})
 	for name, c := range map[string]struct {
 		url  string
 		want error
@@ -88,6 +89,7 @@ func TestOpenErrors(t *testing.T) {
 		"refused":            {"redis://127.0.0.1:1", backends.ErrUnreachable},
 		"no password":        {"redis://" + locked.Addr, backends.ErrAuth},
 		"wrong password":     {"redis://:secret@" + locked.Addr, backends.ErrAuth},
+		"no AUTH command":    {"redis://app:secret@" + mute.Addr, backends.ErrAuth},
 		"wrong user":         {"redis://nobody:secret@" + locked.Addr, backends.ErrAuth},
 		"unknown authority":  {"rediss://" + secure.Addr, backends.ErrUnreachable},
 		"plain to TLS":       {"redis://" + secure.Addr, backends.ErrUnreachable},

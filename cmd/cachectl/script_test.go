@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -27,6 +30,7 @@ func TestMain(m *testing.M) {
 //	LOCKED   one with the password "open sesame"
 //	LIMITED  one whose user "app", password "limited", may not look at memory
 //	SECURE   one that wants TLS; CA, CERT and KEY are files
+//	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
 //	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
 //
 // and have the commands "status N PROGRAM ARGS..." (the exit status must be N)
@@ -41,6 +45,10 @@ func TestScripts(t *testing.T) {
 	broken := servers.Cluster(t, v, 3, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
 	fillCluster(t, broken[0].Addr)
 	broken[2].Kill()
+	memcacheds := servers.Memcacheds(t)
+	newest := memcacheds[len(memcacheds)-1]
+	mem, mem2 := servers.Memcached(t, newest, servers.Options{}), servers.Memcached(t, newest, servers.Options{})
+	oldMem := servers.Memcached(t, memcacheds[0], servers.Options{})
 
 	params := testscript.Params{
 		Dir: "../../testdata/script",
@@ -55,12 +63,16 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CLUSTER", cluster[0].Addr)
 			e.Setenv("BROKEN", broken[0].Addr)
 			e.Setenv("LOST", broken[2].Addr)
+			e.Setenv("MEMCACHED", mem.Addr)
+			e.Setenv("MEMCACHED2", mem2.Addr)
+			e.Setenv("OLDMEMCACHED", oldMem.Addr)
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status,
-			"redis":  send,
+			"status":    status,
+			"redis":     send,
+			"memcached": sendText,
 		},
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		RequireExplicitExec: true,
@@ -95,6 +107,25 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// sendText sends a line to a memcached, a second one as its data, and fails the
+// script unless the answer begins with the word given: "memcached ADDR STORED LINE [DATA]".
+func sendText(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 3 {
+		ts.Fatalf("usage: memcached addr answer line [data]")
+	}
+	conn, err := net.Dial("tcp", args[0])
+	ts.Check(err)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_, err = io.WriteString(conn, strings.Join(args[2:], "\r\n")+"\r\n")
+	ts.Check(err)
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	ts.Check(err)
+	if !strings.HasPrefix(answer, args[1]) {
+		ts.Fatalf("%q answers %q, want %q", args[2], answer, args[1])
 	}
 }
 
