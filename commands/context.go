@@ -201,12 +201,16 @@ func setContext(env *Env, cmd *cobra.Command, name string) error {
 			if !cmd.Flags().Changed(flag) {
 				continue
 			}
-			var value any = cmd.Flags().Lookup(flag).Value.String()
-			switch value {
-			case "true":
+			f := cmd.Flags().Lookup(flag)
+			var value any = f.Value.String()
+			switch {
+			case f.Value.Type() == "bool" && value == "true":
 				value = true
-			case "false", "":
+			case f.Value.Type() == "bool", value == "":
 				value = nil
+			}
+			if value != nil {
+				forgetOtherPlaces(context, flag)
 			}
 			if err := setMember(context, strings.ReplaceAll(flag, "-", "_"), value); err != nil {
 				return err
@@ -214,6 +218,19 @@ func setContext(env *Env, cmd *cobra.Command, name string) error {
 		}
 		return nil
 	})
+}
+
+// forgetOtherPlaces removes where else the same password was kept: it has one
+// place.
+func forgetOtherPlaces(context *yaml.Node, flag string) {
+	for _, prefix := range []string{"sentinel-password-", "password-"} {
+		if !strings.HasPrefix(flag, prefix) {
+			continue
+		}
+		for _, place := range []string{"env", "file", "command"} {
+			setMember(context, strings.ReplaceAll(prefix+place, "-", "_"), nil)
+		}
+	}
 }
 
 func newContextShow(env *Env) *cobra.Command {

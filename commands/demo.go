@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -51,9 +52,15 @@ func (o *demoOptions) run(ctx context.Context, env *Env) error {
 	quiet := *env
 	quiet.Getenv = without(env.Getenv, "CACHECTL_TARGET", "CACHECTL_CONFIG", "REDISCLI_AUTH")
 	quiet.quiet = true
+	var errs bytes.Buffer
+	quiet.Err = &errs
 	for _, step := range tour {
 		fmt.Fprintf(env.Out, "# %s\n$ cachectl %s\n", step.why, shellWords(step.args))
 		if code := Main(ctx, &quiet, append(step.args, "-t", "mem://", "-q")...); code != exitDone {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			env.Err.Write(errs.Bytes())
 			return fmt.Errorf("the tour stopped: that command ended with exit status %d", code)
 		}
 		fmt.Fprintln(env.Out)

@@ -41,6 +41,8 @@ A context's password_env names a variable of your own.`},
   redis+sentinel://MASTER@HOST:26379,HOST:26379[/DB]
                                                 the master that Sentinel names
   unix:///run/redis/redis.sock[?db=N]           over a socket
+  memcached://[USER:PASSWORD@]HOST[:11211],HOST memcached, every node asked; memcacheds:// over
+                                                TLS; a password is for servers started with -Y
   mem://                                        a small shop's cache inside cachectl
 
 valkey may be written for redis everywhere, and rediss+cluster, rediss+sentinel
@@ -48,6 +50,7 @@ for TLS. Parameters behind a "?":
 
   read=replica            walk a replica of each shard where one answers
   timeout=30s             for connecting and for each answer; default 5s and 10s
+  discover=elasticache    memcached: the host is a configuration endpoint that names the nodes
   user=NAME               ACL user, where the URL has another name in its place
   tls_ca=FILE             authority that signed the server's certificate
   tls_cert=FILE, tls_key=FILE
@@ -61,7 +64,12 @@ Percent-encode "@", "/", "?" and "#" in a password, or better, keep it out of
 the URL: REDISCLI_AUTH, or a context with password_env, password_file or
 password_command.
 
-Every kind here lists keys, shows values and reports statistics.`},
+Every kind here lists keys, shows values and reports statistics. Of memcached:
+the whole key list is read at full speed into a spool whatever you do with it,
+because a reader that pauses harms the server's other clients; before 1.6.19 the
+list may be incomplete, which is said. Idle time is the server's "la", which the
+first read after a store does not move. No version shows a value without
+counting a hit; what else the look did is told.`},
 	{"formatting", "Output formats, columns, jq and colour", `  -o table      for people; the default
   -o wide       with more columns
   -o json       one document; long lists stream, one element a line

@@ -57,6 +57,9 @@ func ttlCell(e *backends.Entry) render.Cell {
 // What ls shows where nobody says otherwise, in every format but wide.
 var lsColumns = []string{"key", "type", "ttl", "size"}
 
+// defaultTop is how many leaders --sort keeps.
+const defaultTop = 20
+
 // orders are the values of --sort, the greatest score first.
 var orders = map[string]struct {
 	fact  backends.Facts
@@ -108,7 +111,7 @@ a key is in "key_b64". -0 prints the bare bytes, each key ended by a NUL.`,
 	f := cmd.Flags()
 	f.Int64Var(&o.limit, "limit", 0, "stop after so many keys")
 	f.StringVar(&o.sort, "sort", "", "the keys that lead in `FACT`: size (largest), ttl (soonest to expire), idle (longest), freq (most used)")
-	f.IntVar(&o.top, "top", 20, "how many keys --sort keeps")
+	f.IntVar(&o.top, "top", 0, fmt.Sprintf("how many keys --sort keeps (default %d)", defaultTop))
 	f.BoolVarP(&o.nul, "null", "0", false, "print bare keys, each ended by a NUL byte")
 	complete(cmd, "sort", "size", "ttl", "idle", "freq")
 	return describe(cmd, "look", impactRead, exitsFailed, exitsUsage, exitsPartial, exitsInterrupted)
@@ -156,8 +159,14 @@ func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render
 	if err := o.selection.parse(pattern); err != nil {
 		return ro, err
 	}
-	if o.limit < 0 || o.top < 1 {
+	if o.limit < 0 || o.top < 0 {
 		return ro, usagef("--limit and --top are at least 1")
+	}
+	if o.top > 0 && o.sort == "" {
+		return ro, usagef("--top goes with --sort: it is how many keys that keeps")
+	}
+	if o.top == 0 {
+		o.top = defaultTop
 	}
 	if o.nul {
 		if o.output.format != "" || o.output.jq != "" || len(o.output.columns) > 0 {

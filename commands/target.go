@@ -43,15 +43,19 @@ var urlVariables = []string{"REDIS_URL", "VALKEY_URL", "MEMCACHED_URL"}
 // resolve finds the target: flag, CACHECTL_TARGET, current context, then the
 // usual URL variables.
 func (f *targetFlag) resolve(env *Env) (*target, error) {
+	value, origin := f.value, "flag --target"
+	if value == "" {
+		value, origin = env.Getenv("CACHECTL_TARGET"), "environment variable CACHECTL_TARGET"
+	}
+	if strings.Contains(value, "://") { // needs no configuration, so a broken one is no obstacle
+		return new(config).target(value, origin)
+	}
 	c, err := loadConfig(env)
 	if err != nil {
 		return nil, err
 	}
-	if f.value != "" {
-		return c.target(f.value, "flag --target")
-	}
-	if value := env.Getenv("CACHECTL_TARGET"); value != "" {
-		return c.target(value, "environment variable CACHECTL_TARGET")
+	if value != "" {
+		return c.target(value, origin)
 	}
 	if c.Current != "" {
 		return c.target(c.Current, fmt.Sprintf("current context of %s", c.path))
