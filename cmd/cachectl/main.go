@@ -31,15 +31,19 @@ func run() int {
 	// A walk makes much garbage and keeps little: collecting at 20 MB instead of
 	// at 4 takes a fifth off its CPU time.
 	debug.SetGCPercent(400)
-	// The first Ctrl-C ends the work in good order, the second ends the process.
+	// The first Ctrl-C ends the work in good order, another ends the process, but
+	// not at once: wrappers such as timeout send the same one twice.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(patience, stop) })
 	defer stop()
 	defer memcached.HoldStops()()
 	shop := &shop{}
 	defer shop.close()
 	return commands.Main(ctx, environment(shop), os.Args[1:]...)
 }
+
+// patience is how long a second Ctrl-C counts as the first.
+const patience = 500 * time.Millisecond
 
 func environment(shop *shop) *commands.Env {
 	env := &commands.Env{
