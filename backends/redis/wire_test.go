@@ -90,9 +90,25 @@ func FuzzWire(f *testing.F) {
 	})
 }
 
-// hostile answers PING, INFO and the like as a server does, and SCAN with what
-// it is given.
+// hostile answers PING as a server does, and SCAN with what it is given.
 func hostile(t *testing.T, scan func(io.Writer)) string {
+	t.Helper()
+	return listen(t, func(args []string, conn net.Conn) bool {
+		switch strings.ToLower(args[0]) {
+		case "ping":
+			io.WriteString(conn, "+PONG\r\n")
+		case "scan":
+			scan(conn)
+			return false
+		default:
+			io.WriteString(conn, "-ERR unknown command\r\n")
+		}
+		return true
+	})
+}
+
+// listen is a fake server: answer is called for each command, until it says no.
+func listen(t *testing.T, answer func(args []string, conn net.Conn) bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -110,17 +126,8 @@ func hostile(t *testing.T, scan func(io.Writer)) string {
 				in := bufio.NewReader(conn)
 				for {
 					args, err := readCommand(in)
-					if err != nil {
+					if err != nil || !answer(args, conn) {
 						return
-					}
-					switch strings.ToLower(args[0]) {
-					case "ping":
-						io.WriteString(conn, "+PONG\r\n")
-					case "scan":
-						scan(conn)
-						return
-					default:
-						io.WriteString(conn, "-ERR unknown command\r\n")
 					}
 				}
 			}()

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 //	REDIS    a server of the script's own kind, with no password
 //	LOCKED   one with the password "open sesame"
 //	LIMITED  one whose user "app", password "limited", may not look at memory
+//	VICTIM   one that a script may shut down; VICTIMPORT is its port
 //	SECURE   one that wants TLS; CA, CERT and KEY are files
 //	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
 //	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
@@ -45,6 +46,7 @@ func TestScripts(t *testing.T) {
 	broken := servers.Cluster(t, v, 3, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
 	fillCluster(t, broken[0].Addr)
 	broken[2].Kill()
+	victim := servers.Redis(t, v, servers.Options{})
 	memcacheds := servers.Memcacheds(t)
 	newest := memcacheds[len(memcacheds)-1]
 	mem, mem2 := servers.Memcached(t, newest, servers.Options{}), servers.Memcached(t, newest, servers.Options{})
@@ -63,6 +65,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CLUSTER", cluster[0].Addr)
 			e.Setenv("BROKEN", broken[0].Addr)
 			e.Setenv("LOST", broken[2].Addr)
+			e.Setenv("VICTIM", victim.Addr)
+			e.Setenv("VICTIMPORT", strings.TrimPrefix(victim.Addr, "127.0.0.1:"))
 			e.Setenv("MEMCACHED", mem.Addr)
 			e.Setenv("MEMCACHED2", mem2.Addr)
 			e.Setenv("OLDMEMCACHED", oldMem.Addr)
