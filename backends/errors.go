@@ -1,8 +1,12 @@
 package backends
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 )
 
 // The kinds of trouble that a caller can do something about. Backends wrap
@@ -79,4 +83,17 @@ func Ends(err error) bool {
 	var shard *ShardError
 	var notice *Notice
 	return !errors.As(err, &shard) && !errors.As(err, &notice)
+}
+
+// Disconnected tells whether err is of a connection (refused, broken, timed out,
+// not to be trusted) rather than an answer that came over it.
+func Disconnected(err error) bool {
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var notTLS tls.RecordHeaderError
+	var alert tls.AlertError
+	return errors.As(err, &network) || errors.As(err, &certificate) || errors.As(err, &authority) ||
+		errors.As(err, &notTLS) || errors.As(err, &alert) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, ErrUnreachable)
 }

@@ -2,12 +2,8 @@ package memcached
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/cachectl/cachectl/backends"
@@ -118,16 +114,7 @@ func refused(err error) bool {
 }
 
 // broken tells whether err is of the connection, not an answer of the server.
-func broken(err error) bool {
-	var network net.Error
-	var certificate *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var notTLS tls.RecordHeaderError
-	var alert tls.AlertError
-	return errors.As(err, &network) || errors.As(err, &certificate) || errors.As(err, &authority) ||
-		errors.As(err, &notTLS) || errors.As(err, &alert) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errClosed)
-}
+func broken(err error) bool { return backends.Disconnected(err) || errors.Is(err, errClosed) }
 
 // lost makes err the loss of one node where there are others.
 func (c *cache) lost(ctx context.Context, n *node, err error) error {

@@ -2,16 +2,14 @@ package memcached
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cachectl/cachectl/backends"
 )
 
 // A config is what a target URL says.
@@ -29,9 +27,7 @@ type config struct {
 func Schemes() []string { return []string{"memcached", "memcacheds"} }
 
 // The parameters a URL may carry behind its '?'.
-var parameters = []string{
-	"timeout", "discover", "tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_skip_verify",
-}
+var parameters = append([]string{"timeout", "discover"}, backends.TLSParameters...)
 
 const (
 	defaultPort    = "11211"
@@ -43,12 +39,10 @@ func parseURL(u *url.URL) (config, error) {
 	if !slices.Contains(Schemes(), u.Scheme) {
 		return config{}, fmt.Errorf("unknown scheme %q", u.Scheme)
 	}
-	c := config{timeout: defaultTimeout}
+	var c config
 	query := u.Query()
-	for name := range query {
-		if !slices.Contains(parameters, name) {
-			return config{}, fmt.Errorf("unknown parameter %q in the URL: known are %s", name, strings.Join(parameters, ", "))
-		}
+	if err := backends.CheckParameters(query, parameters); err != nil {
+		return config{}, err
 	}
 	if strings.Trim(u.Path, "/") != "" {
 		return config{}, errors.New("memcached has no databases: nothing may stand between the hosts and the '?' of the URL")
@@ -56,13 +50,14 @@ func parseURL(u *url.URL) (config, error) {
 	if err := errors.Join(c.setHosts(u), c.setUser(u), c.setOptions(query)); err != nil {
 		return config{}, err
 	}
+	var err error
 	if u.Scheme == "memcacheds" {
-		var err error
-		if c.tls, err = tlsConfig(query); err != nil {
-			return config{}, err
-		}
-	} else if i := slices.IndexFunc(parameters, func(p string) bool { return strings.HasPrefix(p, "tls_") && query.Has(p) }); i >= 0 {
-		return config{}, fmt.Errorf("%s needs the encrypted scheme memcacheds://", parameters[i])
+		c.tls, err = backends.TLSConfig(query)
+	} else {
+		err = backends.NoTLS(query, "memcacheds")
+	}
+	if err != nil {
+		return config{}, err
 	}
 	c.name = u.Scheme + "://"
 	if c.user != "" {
@@ -74,7 +69,7 @@ func parseURL(u *url.URL) (config, error) {
 
 func (c *config) setHosts(u *url.URL) error {
 	for host := range strings.SplitSeq(u.Host, ",") {
-		addr, err := withPort(host, defaultPort)
+		addr, err := backends.HostPort(host, defaultPort)
 		if err != nil {
 			return err
 		}
@@ -103,22 +98,6 @@ func (c *config) setUser(u *url.URL) error {
 	return nil
 }
 
-// withPort completes "host", "host:port", "[::1]" or "[::1]:port".
-func withPort(host, port string) (string, error) {
-	name := host
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		name, port = host[:i], host[i+1:]
-	}
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", fmt.Errorf("bad port %q in the URL", port)
-	}
-	if name == "" {
-		name = "localhost"
-	}
-	return net.JoinHostPort(name, port), nil
-}
-
 func (c *config) setOptions(query url.Values) error {
 	switch d := query.Get("discover"); d {
 	case "":
@@ -127,45 +106,7 @@ func (c *config) setOptions(query url.Values) error {
 	default:
 		return fmt.Errorf(`bad discover=%s in the URL: known is "elasticache"`, d)
 	}
-	if text := query.Get("timeout"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return fmt.Errorf("bad timeout=%s in the URL: write it as 5s or 500ms", text)
-		}
-		c.timeout = d
-	}
-	return nil
-}
-
-func tlsConfig(query url.Values) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: query.Get("tls_server_name")}
-	if text := query.Get("tls_skip_verify"); text != "" {
-		skip, err := strconv.ParseBool(text)
-		if err != nil {
-			return nil, fmt.Errorf("bad tls_skip_verify=%s in the URL: it is true or false", text)
-		}
-		t.InsecureSkipVerify = skip
-	}
-	if path := query.Get("tls_ca"); path != "" {
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read tls_ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls_ca %s holds no PEM certificate", path)
-		}
-	}
-	cert, key := query.Get("tls_cert"), query.Get("tls_key")
-	if (cert == "") != (key == "") {
-		return nil, errors.New("tls_cert and tls_key go together")
-	}
-	if cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("read tls_cert and tls_key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	}
-	return t, nil
+	var err error
+	c.timeout, err = backends.TimeoutParameter(query, defaultTimeout)
+	return err
 }

@@ -2,10 +2,7 @@ package redis
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -95,7 +92,10 @@ func classify(err error) trouble {
 	text := err.Error()
 	var reply redis.Error
 	if !errors.As(err, &reply) {
-		return connectionOrOther(err)
+		if backends.Disconnected(err) || errors.Is(err, redis.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) {
+			return connection
+		}
+		return other
 	}
 	lower := strings.ToLower(text)
 	has := func(signs ...string) bool {
@@ -121,19 +121,6 @@ func classify(err error) trouble {
 		return moved
 	case has("no such key"), errors.Is(err, redis.Nil):
 		return noKey
-	}
-	return other
-}
-
-func connectionOrOther(err error) trouble {
-	var network net.Error
-	var certificate *tls.CertificateVerificationError
-	var notTLS tls.RecordHeaderError
-	var alert tls.AlertError
-	if errors.As(err, &network) || errors.As(err, &certificate) || errors.As(err, &notTLS) || errors.As(err, &alert) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, redis.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, backends.ErrUnreachable) {
-		return connection
 	}
 	return other
 }

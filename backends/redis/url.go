@@ -2,16 +2,15 @@ package redis
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cachectl/cachectl/backends"
 )
 
 // A config is what a target URL says.
@@ -70,10 +69,7 @@ func Schemes() []string {
 }
 
 // The parameters a URL may carry behind its '?'.
-var parameters = []string{
-	"db", "read", "timeout", "user", "sentinel_user", "sentinel_password",
-	"tls_ca", "tls_cert", "tls_key", "tls_server_name", "tls_skip_verify",
-}
+var parameters = append([]string{"db", "read", "timeout", "user", "sentinel_user", "sentinel_password"}, backends.TLSParameters...)
 
 const (
 	defaultPort         = "6379"
@@ -87,12 +83,10 @@ func parseURL(u *url.URL) (config, error) {
 	if !ok {
 		return config{}, fmt.Errorf("unknown scheme %q", u.Scheme)
 	}
-	c := config{topology: scheme.topology, network: scheme.network, timeout: defaultTimeout}
+	c := config{topology: scheme.topology, network: scheme.network}
 	query := u.Query()
-	for name := range query {
-		if !slices.Contains(parameters, name) {
-			return config{}, fmt.Errorf("unknown parameter %q in the URL: known are %s", name, strings.Join(parameters, ", "))
-		}
+	if err := backends.CheckParameters(query, parameters); err != nil {
+		return config{}, err
 	}
 	if u.User != nil {
 		c.user = u.User.Username()
@@ -102,25 +96,17 @@ func parseURL(u *url.URL) (config, error) {
 	if err := errors.Join(c.setHosts(u), c.setDB(u, query), c.setOptions(query)); err != nil {
 		return config{}, err
 	}
+	var err error
 	if scheme.tls {
-		var err error
-		if c.tls, err = tlsConfig(query); err != nil {
-			return config{}, err
-		}
-	} else if name := firstWithPrefix(query, "tls_"); name != "" {
-		return config{}, fmt.Errorf("%s needs an encrypted scheme such as rediss://", name)
+		c.tls, err = backends.TLSConfig(query)
+	} else {
+		err = backends.NoTLS(query, "rediss")
+	}
+	if err != nil {
+		return config{}, err
 	}
 	c.name = c.safeName(u)
 	return c, nil
-}
-
-func firstWithPrefix(query url.Values, prefix string) string {
-	for _, name := range parameters {
-		if strings.HasPrefix(name, prefix) && query.Has(name) {
-			return name
-		}
-	}
-	return ""
 }
 
 func (c *config) setHosts(u *url.URL) error {
@@ -145,29 +131,13 @@ func (c *config) setHosts(u *url.URL) error {
 		return fmt.Errorf("%s:// takes one host; for a cluster write redis+cluster://%s", u.Scheme, u.Host)
 	}
 	for _, host := range hosts {
-		addr, err := withPort(host, port)
+		addr, err := backends.HostPort(host, port)
 		if err != nil {
 			return err
 		}
 		c.addrs = append(c.addrs, addr)
 	}
 	return nil
-}
-
-// withPort completes "host", "host:port", "[::1]" or "[::1]:port".
-func withPort(host, port string) (string, error) {
-	name := host
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		name, port = host[:i], host[i+1:]
-	}
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", fmt.Errorf("bad port %q in the URL", port)
-	}
-	if name == "" {
-		name = "localhost"
-	}
-	return net.JoinHostPort(name, port), nil
 }
 
 func (c *config) setDB(u *url.URL, query url.Values) error {
@@ -199,47 +169,9 @@ func (c *config) setOptions(query url.Values) error {
 	default:
 		return fmt.Errorf(`bad read=%s in the URL: it is "master" or "replica"`, read)
 	}
-	if text := query.Get("timeout"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return fmt.Errorf("bad timeout=%s in the URL: write it as 5s or 500ms", text)
-		}
-		c.timeout = d
-	}
-	return nil
-}
-
-func tlsConfig(query url.Values) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: query.Get("tls_server_name")}
-	if text := query.Get("tls_skip_verify"); text != "" {
-		skip, err := strconv.ParseBool(text)
-		if err != nil {
-			return nil, fmt.Errorf("bad tls_skip_verify=%s in the URL: it is true or false", text)
-		}
-		t.InsecureSkipVerify = skip
-	}
-	if path := query.Get("tls_ca"); path != "" {
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read tls_ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls_ca %s holds no PEM certificate", path)
-		}
-	}
-	cert, key := query.Get("tls_cert"), query.Get("tls_key")
-	if (cert == "") != (key == "") {
-		return nil, errors.New("tls_cert and tls_key go together")
-	}
-	if cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("read tls_cert and tls_key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	}
-	return t, nil
+	var err error
+	c.timeout, err = backends.TimeoutParameter(query, defaultTimeout)
+	return err
 }
 
 // safeName writes the URL back without password and without parameters.
