@@ -115,7 +115,7 @@ func (o *getOptions) tell(env *Env, v *backends.Value, lost *trouble) {
 		lost.add(n)
 	}
 	if v.Touched {
-		env.note("this server does not take CLIENT NO-TOUCH: reading %s counts as use of it", render.Quote(v.Key))
+		env.note("reading %s counts as use of it: this server cannot be told otherwise", render.Quote(v.Key))
 	}
 }
 

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -107,13 +108,13 @@ func apartFields(h *analyze.HitRate) []render.Field {
 		{backends.MissedExpired, "misses, expired at least"}, {backends.MissedFlushed, "misses, flushed at least"},
 	} {
 		if n, known := h.Count(f.counter); known {
-			fields = append(fields, render.Field{Name: string(f.counter), Label: f.label, Cell: render.Uint(n)})
+			fields = append(fields, render.Field{Name: string(f.counter), Label: f.label, Cell: render.Uint(n), Machine: n == 0})
 		}
 	}
 	if hits, known := h.Count(backends.TouchHits); known {
 		misses, _ := h.Count(backends.TouchMisses)
 		ratio := analyze.Ratio(map[backends.Counter]uint64{backends.Hits: hits, backends.Misses: misses})
-		fields = append(fields, render.Field{Name: "touch_rate", Label: "touch and gat hit rate", Cell: render.Ratio(ratio)})
+		fields = append(fields, render.Field{Name: "touch_rate", Label: "touch and gat hit rate", Cell: render.Ratio(ratio), Machine: math.IsNaN(ratio)})
 	}
 	return fields
 }

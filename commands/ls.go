@@ -354,7 +354,7 @@ func (o *lsOptions) summary(env *Env, b backends.Backend, p *walkProgress, shown
 // tellFootprint owns up to lookups that the server counted.
 func tellFootprint(env *Env, b backends.Backend) {
 	if f, ok := b.(backends.Footprinter); ok && f.Footprint() > 0 {
-		env.note("%s of this look count as hits or misses in the server's statistics", plural(f.Footprint(), "lookup"))
+		env.note("the server's hit and miss counters include %s of this look", plural(f.Footprint(), "lookup"))
 	}
 }
 
