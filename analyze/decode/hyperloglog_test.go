@@ -32,3 +32,10 @@ func TestHyperLogLogIsPFCOUNT(t *testing.T) {
 		}
 	}
 }
+
+// FuzzHyperLogLog: no value makes the estimator panic or hang.
+func FuzzHyperLogLog(f *testing.F) {
+	f.Add([]byte("HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x7f\xff"))
+	f.Add([]byte("HYLL\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80"))
+	f.Fuzz(func(t *testing.T, value []byte) { HyperLogLog(value) })
+}

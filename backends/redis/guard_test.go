@@ -62,3 +62,21 @@ func TestAbsurdGreeting(t *testing.T) {
 		}
 	}
 }
+
+// FuzzGuard: whatever comes, in whatever pieces, the guard keeps little of it.
+func FuzzGuard(f *testing.F) {
+	f.Add([]byte("*2\r\n$1\r\n0\r\n*0\r\n"), 3)
+	f.Add([]byte("$-1\r\n%1\r\n+a\r\n"), 1)
+	f.Fuzz(func(t *testing.T, data []byte, piece int) {
+		g := &guard{}
+		for piece = max(1, piece); len(data) > 0; {
+			n := min(piece, len(data))
+			if g.check(data[:n]) != nil {
+				return
+			}
+			if data = data[n:]; len(g.header) > 32 || g.skip > maxBulk+2 || g.line > maxLine {
+				t.Fatalf("%d bytes of header, %d to skip, a line of %d", len(g.header), g.skip, g.line)
+			}
+		}
+	})
+}
