@@ -11,6 +11,8 @@ type Entry struct {
 	Key  string // the key's bytes; any byte may occur. It shares memory with its page: clone it to keep it for long
 	Have Facts
 
+	Shard string // address of the node it came from; only Entries sets it
+
 	Type     string        // the server's word: "string", "hash", "ReJSON-RL" ...
 	TTL      time.Duration // time left, or NoTTL
 	Size     int64         // bytes of server memory, key and overhead included, as the server accounts for it

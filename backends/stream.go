@@ -10,15 +10,16 @@ import (
 // The helpers below are functions from stream to stream. All of them pass
 // errors on, in order, and stop their source when their reader stops.
 
-// Entries unpacks pages.
+// Entries unpacks pages. Each entry tells its page's shard.
 func Entries(pages iter.Seq2[Page, error]) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for page, err := range pages {
 			if err != nil && !yield(Entry{}, err) {
 				return
 			}
-			for i := range page.Entries {
-				if !yield(page.Entries[i], nil) {
+			for _, e := range page.Entries {
+				e.Shard = page.Shard
+				if !yield(e, nil) {
 					return
 				}
 			}

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"iter"
 
 	"github.com/cachectl/cachectl/backends"
@@ -33,6 +34,9 @@ func ttlCell(e *backends.Entry) render.Cell {
 	return render.Duration(e.TTL)
 }
 
+// listColumns are those of ls: the facts, and the node that holds the key.
+var listColumns = append(plain(keyColumns), render.Column{Name: "node", Wide: true})
+
 // keyRows turns pages into rows, with cells for the chosen columns only. The
 // memory of a page's rows is used again for the next.
 func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]render.Row, error] {
@@ -44,14 +48,17 @@ func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]re
 				return
 			}
 			for len(table) < len(page.Entries) {
-				table = append(table, make(render.Row, len(keyColumns)))
+				table = append(table, make(render.Row, len(listColumns)))
 			}
 			for i := range page.Entries {
 				e := &page.Entries[i]
 				for _, c := range chosen {
-					if e.Have.Has(keyColumns[c].fact) {
+					switch {
+					case c == len(keyColumns):
+						table[i][c] = word(cmp.Or(page.Shard, e.Shard))
+					case e.Have.Has(keyColumns[c].fact):
 						table[i][c] = keyColumns[c].cell(e)
-					} else {
+					default:
 						table[i][c] = render.Unknown()
 					}
 				}

@@ -81,7 +81,7 @@ a key is in "key_b64". -0 prints the bare bytes, each key ended by a NUL.`,
 	}
 	o.target.add(cmd, env)
 	o.selection.add(cmd)
-	o.output.add(cmd, columnNames(plain(keyColumns))...)
+	o.output.add(cmd, columnNames(listColumns)...)
 	f := cmd.Flags()
 	f.Int64Var(&o.limit, "limit", 0, "stop after so many keys")
 	f.StringVar(&o.sort, "sort", "", "the keys that lead in `FACT`: size (largest), ttl (soonest to expire), idle (longest), freq (most used)")
@@ -148,12 +148,14 @@ func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render
 		}
 		ro.Columns = []string{"key"}
 	}
-	chosen, err := ro.Choose(plain(keyColumns))
+	chosen, err := ro.Choose(listColumns)
 	if err != nil {
 		return ro, err
 	}
 	for _, i := range chosen {
-		o.shown |= keyColumns[i].fact
+		if i < len(keyColumns) {
+			o.shown |= keyColumns[i].fact
+		}
 	}
 	if o.limit > 0 && len(o.selection.filters) == 0 && pattern == "" && o.selection.prefix == "" && o.selection.kind == "" && o.sort == "" {
 		o.selection.query.Count = int(min(int64(o.selection.query.Count), o.limit))
@@ -300,7 +302,7 @@ func cut(pages iter.Seq2[backends.Page, error], n int64) iter.Seq2[backends.Page
 func (o *lsOptions) sorted(pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
 	order := orders[o.sort]
 	return func(yield func(backends.Page, error) bool) {
-		top := analyze.NewTop(o.top, func(e backends.Entry) (int64, string) { return order.score(&e), e.Key })
+		top := analyze.NewTop(o.top, func(e backends.Entry) (int64, string) { return order.score(&e), e.Key + "\x00" + e.Shard })
 		known := backends.Filter(backends.Entries(pages), func(e backends.Entry) bool { return e.Have.Has(order.fact) })
 		known = each(known, func(e backends.Entry) backends.Entry {
 			e.Key = strings.Clone(e.Key) // a leader must not hold on to its whole page
@@ -318,11 +320,11 @@ func (o *lsOptions) print(env *Env, ro render.Options, pages iter.Seq2[backends.
 	if o.nul {
 		return o.output.to(env, func(w io.Writer) error { return printNUL(w, pages) })
 	}
-	chosen, err := ro.Choose(plain(keyColumns))
+	chosen, err := ro.Choose(listColumns)
 	if err != nil {
 		return err
 	}
-	return o.output.print(env, ro, render.Doc{Columns: plain(keyColumns), Rows: keyRows(pages, chosen)})
+	return o.output.print(env, ro, render.Doc{Columns: listColumns, Rows: keyRows(pages, chosen)})
 }
 
 func printNUL(out io.Writer, pages iter.Seq2[backends.Page, error]) error {
