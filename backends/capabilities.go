@@ -32,6 +32,16 @@ type Store interface {
 	Set(ctx context.Context, key string, value []byte, ttl time.Duration) error
 }
 
+// An Editor changes a single key. Every method returns ErrMiss when it is absent.
+type Editor interface {
+	Delete(ctx context.Context, key string) error
+	// Touch gives the key another TTL: NoTTL or 0 for none.
+	Touch(ctx context.Context, key string, ttl time.Duration) error
+	// Swap replaces the value if the key's CAS number is still cas, and returns
+	// ErrChanged otherwise.
+	Swap(ctx context.Context, key string, value []byte, ttl time.Duration, cas uint64) error
+}
+
 // A Reader shows one key in full: every fact, and a window of the value. It
 // returns ErrMiss when the key is absent. A type whose value it cannot read is
 // not an error: Value.Opaque then says why.

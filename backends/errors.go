@@ -22,6 +22,8 @@ var (
 	ErrAuth = errors.New("authentication failed")
 	// ErrDenied says that this user may not do that.
 	ErrDenied = errors.New("permission denied")
+	// ErrChanged says that the key is not what it was when it was seen.
+	ErrChanged = errors.New("changed meanwhile")
 	// ErrWrongType says that the key holds another type than the call is for.
 	ErrWrongType = errors.New("wrong type")
 )
@@ -48,6 +50,7 @@ var abilities = map[string]string{
 	"Store":       "get and set values",
 	"StatsReader": "report statistics",
 	"SlabReader":  "tell of slab classes",
+	"Editor":      "change single keys",
 	"Sharder":     "be visited shard by shard",
 }
 

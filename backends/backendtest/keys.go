@@ -94,6 +94,59 @@ func (s Suite) testRead(t *testing.T, b backends.Backend) {
 	}
 }
 
+// testEdit changes single keys. A key's CAS number is a Detail of its Value.
+func (s Suite) testEdit(t *testing.T, b backends.Backend) {
+	editor, store := must[backends.Editor](t, b), must[backends.Store](t, b)
+	for _, key := range s.Keys {
+		set(t, b, 0, key)
+		cas := casOf(t, b, key)
+		if err := editor.Swap(testContext(t), key, []byte("new"), time.Hour, cas+1000); !errors.Is(err, backends.ErrChanged) {
+			t.Errorf("Swap(%q) with another number: %v, want ErrChanged", key, err)
+		}
+		if err := editor.Swap(testContext(t), key, []byte("new"), time.Hour, cas); err != nil {
+			t.Errorf("Swap(%q): %v", key, err)
+		}
+		if got, err := store.Get(testContext(t), key); err != nil || string(got) != "new" {
+			t.Errorf("Get(%q) = %q, %v after Swap", key, got, err)
+		}
+		if err := editor.Touch(testContext(t), key, 40*24*time.Hour); err != nil {
+			t.Errorf("Touch(%q): %v", key, err)
+		}
+		v, err := must[backends.Reader](t, b).Read(testContext(t), key, backends.Window{})
+		if err != nil || v.TTL < 39*24*time.Hour || v.TTL > 40*24*time.Hour+time.Second {
+			t.Errorf("TTL of %q is %v after Touch, %v", key, v.TTL, err)
+		}
+		if err := editor.Delete(testContext(t), key); err != nil {
+			t.Errorf("Delete(%q): %v", key, err)
+		}
+		for name, err := range map[string]error{
+			"Get":    func() error { _, err := store.Get(testContext(t), key); return err }(),
+			"Delete": editor.Delete(testContext(t), key),
+			"Touch":  editor.Touch(testContext(t), key, time.Hour),
+			"Swap":   editor.Swap(testContext(t), key, nil, 0, cas),
+		} {
+			if !errors.Is(err, backends.ErrMiss) {
+				t.Errorf("%s(%q) of a deleted key: %v, want ErrMiss", name, key, err)
+			}
+		}
+	}
+}
+
+func casOf(t *testing.T, b backends.Backend, key string) uint64 {
+	t.Helper()
+	v, err := must[backends.Reader](t, b).Read(testContext(t), key, backends.Window{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range v.Details {
+		if cas, ok := d.Value.(uint64); ok && d.Name == "cas" {
+			return cas
+		}
+	}
+	t.Fatalf("no CAS number among the details of %q: %+v", key, v.Details)
+	return 0
+}
+
 // total adds a counter up over all nodes.
 func total(t *testing.T, b backends.Backend, c backends.Counter) uint64 {
 	t.Helper()

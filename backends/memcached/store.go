@@ -73,13 +73,8 @@ func (c *cache) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 		return err
 	}
 	for _, n := range targets {
-		p, err := n.profile(ctx, false)
-		if err != nil {
+		if err := n.fits(ctx, key, value); err != nil {
 			return err
-		}
-		if most := p.itemMax; most > 0 && p.itemSize(key, len(value)) > most {
-			return &opError{addr: n.addr, err: fmt.Errorf("%s: a value of %d bytes makes an item of %d, and the server takes %d (-I); the key keeps what it has",
-				printable([]byte(key)), len(value), p.itemSize(key, len(value)), most)}
 		}
 	}
 	for _, n := range targets {
@@ -110,6 +105,19 @@ func (c *cache) holders(ctx context.Context, key string) ([]*node, error) {
 		holding = []*node{c.home(key)}
 	}
 	return holding, nil
+}
+
+// fits refuses a value that the server would not take, before it is sent.
+func (n *node) fits(ctx context.Context, key string, value []byte) error {
+	p, err := n.profile(ctx, false)
+	if err != nil {
+		return err
+	}
+	if most := p.itemMax; most > 0 && p.itemSize(key, len(value)) > most {
+		return &opError{addr: n.addr, err: fmt.Errorf("%s: a value of %d bytes makes an item of %d, and the server takes %d (-I); the key keeps what it has",
+			printable([]byte(key)), len(value), p.itemSize(key, len(value)), most)}
+	}
+	return nil
 }
 
 func (c *cache) setOn(ctx context.Context, n *node, key string, value []byte, ttl time.Duration) error {

@@ -78,7 +78,8 @@ func TestConformance(t *testing.T) {
 
 func suite(url string, clear func(t *testing.T)) backendtest.Suite {
 	return backendtest.Suite{
-		Keys: backendtest.HostileKeys(),
+		Keys:  backendtest.HostileKeys(),
+		Lacks: []string{"Editor"},
 		Open: func(t *testing.T) backends.Backend {
 			clear(t)
 			return openURL(t, url)

@@ -12,7 +12,8 @@ import (
 // TestMemConformance: mem:// is put together here, so it is tested here.
 func TestMemConformance(t *testing.T) {
 	backendtest.Suite{
-		Keys: backendtest.HostileKeys(),
+		Keys:  backendtest.HostileKeys(),
+		Lacks: []string{"Editor"},
 		Open: func(t *testing.T) backends.Backend {
 			server, err := embedded.Start(embedded.Options{})
 			if err != nil {
