@@ -147,7 +147,11 @@ const (
 
 // Gauge tells whether c is the value of a moment. All other counters grow.
 func (c Counter) Gauge() bool {
-	return c == Keys || c == UsedMemory || c == MaxMemory || c == Clients
+	switch c {
+	case Keys, UsedMemory, MaxMemory, Clients, LazyfreePending, ReplicaLag:
+		return true
+	}
+	return false
 }
 
 // Gauges.
@@ -156,7 +160,76 @@ const (
 	UsedMemory Counter = "used_memory" // bytes
 	MaxMemory  Counter = "max_memory"  // bytes; 0: no limit
 	Clients    Counter = "clients"
+
+	LazyfreePending Counter = "lazyfree_pending" // values unlinked and not yet freed
+	ReplicaLag      Counter = "replica_lag"      // bytes that the replica furthest behind has not confirmed
 )
+
+// A Deleter removes the keys of pages, and tells what became of each. It sends a
+// page as soon as it comes and may ask for the next before the answers are in:
+// pages are the unit of pipelining, and whoever paces them paces the server. The
+// results of one shard come in the order of its pages.
+//
+// Errors of the pages are passed on, in order. Trouble with one key travels in its
+// outcome. A *ShardError says that a node takes no more deletions: its keys come as
+// Failed from then on. Any other error ends the stream; the results of what was
+// sent before come first, also when ctx has ended, so that what was done is known.
+type Deleter interface {
+	Delete(ctx context.Context, pages iter.Seq2[Page, error]) iter.Seq2[Result, error]
+}
+
+// A Result is what became of one page.
+type Result struct {
+	Shard    string // as in the page, and so are After and Done
+	After    Mark
+	Done     float64
+	Outcomes []Outcome // one for each entry, in their order
+}
+
+// An Outcome is what became of one key.
+type Outcome struct {
+	Key string
+	Did Verb
+	Err error // why, where Did is Failed
+}
+
+// A Verb says what was done to a key.
+type Verb string
+
+// What Delete may have done. A server that removes several keys at once answers
+// with their number, so among neighbours the numbers of Deleted and Gone are
+// exact, but not which is which.
+const (
+	Deleted Verb = "deleted"
+	Gone    Verb = "gone"   // was not there any more
+	Kept    Verb = "kept"   // it is not what it was when it was seen, see Entry.Guard
+	Failed  Verb = "failed" // whether it is there is not known
+)
+
+// A Sampler draws keys at random.
+type Sampler interface {
+	// Sample draws about n keys in all and shares them out among the shards in
+	// proportion to their keys. A shard's keys are equally likely, or as nearly
+	// so as the server can do; a key may be drawn twice. Shards that could not be
+	// asked are *ShardErrors joined in the error; the others' are returned
+	// beside it.
+	Sample(ctx context.Context, n int) ([]Sample, error)
+}
+
+// A Sample is what was drawn from one shard.
+type Sample struct {
+	Shard string
+	Keys  []string
+	Of    int64 // how many keys the shard has
+}
+
+// A Pulser tells how the servers that take writes are doing, cheaply enough to
+// be asked ten times a second. Stats has RTT and, as far as the server tells
+// them, the counters Evicted, LazyfreePending and ReplicaLag; errors are as in
+// StatsReader.
+type Pulser interface {
+	Pulse(ctx context.Context) ([]Stats, error)
+}
 
 // A Sharder hands out the parts a cache is made of. Visiting all shards visits
 // the whole once. The parent owns them: closing it closes them.

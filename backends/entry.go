@@ -20,6 +20,11 @@ type Entry struct {
 	Freq     int64         // the server's access counter; logarithmic on Redis (0 to 255)
 	Encoding string        // internal representation: "listpack", "embstr" ...
 	Elements int64         // bytes of a string; fields, members, items or entries of anything else
+
+	// Guard stands for the value as it was seen. Delete leaves a key alone whose
+	// value is another by then; its TTL is not part of it. It means something to
+	// the backend that made it only.
+	Guard string
 }
 
 // With is e with the facts that late has beside.
@@ -46,6 +51,9 @@ func (e Entry) With(late Entry) Entry {
 	if fresh.Has(FactElements) {
 		e.Elements = late.Elements
 	}
+	if fresh.Has(FactGuard) {
+		e.Guard = late.Guard
+	}
 	return e
 }
 
@@ -65,7 +73,9 @@ const (
 	FactFreq
 	FactEncoding
 	FactElements
+	FactGuard // may cost the server a pass over the value
 
+	// AllFacts are those that are told of a key; Guard is for machines.
 	AllFacts = FactType | FactTTL | FactSize | FactIdle | FactFreq | FactEncoding | FactElements
 )
 
@@ -77,7 +87,7 @@ var factNames = []struct {
 	name string
 }{
 	{FactType, "type"}, {FactTTL, "ttl"}, {FactSize, "size"}, {FactIdle, "idle"},
-	{FactFreq, "freq"}, {FactEncoding, "encoding"}, {FactElements, "elements"},
+	{FactFreq, "freq"}, {FactEncoding, "encoding"}, {FactElements, "elements"}, {FactGuard, "guard"},
 }
 
 // String names the facts: "type,ttl".

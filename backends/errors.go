@@ -51,6 +51,9 @@ var abilities = map[string]string{
 	"StatsReader": "report statistics",
 	"SlabReader":  "tell of slab classes",
 	"Editor":      "change single keys",
+	"Deleter":     "delete keys",
+	"Sampler":     "draw keys at random",
+	"Pulser":      "tell how it is doing",
 	"Sharder":     "be visited shard by shard",
 }
 

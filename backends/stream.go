@@ -27,6 +27,40 @@ func Entries(pages iter.Seq2[Page, error]) iter.Seq2[Entry, error] {
 	}
 }
 
+// Pages makes pages of n keys each, of no shard. Each page is the reader's to keep.
+func Pages(keys iter.Seq[string], n int) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
+		for batch := range Batch(keys, n) {
+			page := Page{Entries: make([]Entry, len(batch))}
+			for i, key := range batch {
+				page.Entries[i].Key = key
+			}
+			if !yield(page, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Where drops the entries of pages that keep says no to. The pages stay, empty
+// ones too: they tell how far the walk is.
+func Where(pages iter.Seq2[Page, error], keep func(*Entry) bool) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
+		for page, err := range pages {
+			kept := page.Entries[:0]
+			for i := range page.Entries {
+				if keep(&page.Entries[i]) {
+					kept = append(kept, page.Entries[i])
+				}
+			}
+			page.Entries = kept
+			if !yield(page, err) {
+				return
+			}
+		}
+	}
+}
+
 // Filter passes on the items that keep says yes to.
 func Filter[T any](seq iter.Seq2[T, error], keep func(T) bool) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
