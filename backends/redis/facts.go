@@ -65,6 +65,7 @@ var lengthCommands = map[string]string{
 type prober struct {
 	c       *cache
 	addr    string
+	server  profile
 	want    backends.Facts
 	refused []*backends.Notice // not yet passed on
 	told    map[string]bool    // notices about some keys, each once
@@ -73,9 +74,12 @@ type prober struct {
 // newProber leaves out of want what the server's policy makes unknowable: idle
 // time under an LFU policy, frequency under any other.
 func (c *cache) newProber(addr string, p profile, want backends.Facts) *prober {
-	b := &prober{c: c, addr: addr, want: want}
+	b := &prober{c: c, addr: addr, server: p, want: want}
 	if want.Has(backends.FactElements) {
 		b.want |= backends.FactType
+	}
+	if want.Has(backends.FactGuard) {
+		b.want |= p.guardNeeds()
 	}
 	lfu := strings.HasSuffix(p.policy, "-lfu")
 	if lfu {
@@ -168,11 +172,24 @@ func (b *prober) length(e *backends.Entry, r reply) {
 	}
 }
 
+// late tells whether some wanted facts are asked for when the type is known.
+func (b *prober) late() bool {
+	return b.want&(backends.FactElements|backends.FactGuard) != 0
+}
+
 // lengthOf is the command for the number of elements of e: it depends on the
 // type, and a wrong guess would count as an error on the server.
-func lengthOf(e *backends.Entry) (command string, ok bool) {
+func (b *prober) lengthOf(e *backends.Entry) (command string, ok bool) {
 	command, ok = lengthCommands[e.Type]
-	return command, ok && e.Have.Has(backends.FactType)
+	return command, ok && b.want.Has(backends.FactElements) && e.Have.Has(backends.FactType)
+}
+
+// guardOf is the command for the guard of e, and what kind of guard it brings.
+func (b *prober) guardOf(e *backends.Entry) (command []string, kind string) {
+	if !b.want.Has(backends.FactGuard) {
+		return nil, ""
+	}
+	return b.server.guardQuestion(e)
 }
 
 // replyOf reads a command that go-redis has carried out.
@@ -242,7 +259,8 @@ func (c *cache) inspect(ctx context.Context, b *prober, keys []string) ([]backen
 			cmds = append(cmds, do(ctx, pipe, append(q.command[:len(q.command):len(q.command)], key)))
 		}
 	}
-	if err := exec(ctx, pipe); err != nil {
+	err := exec(ctx, pipe)
+	if err != nil {
 		return nil, fail(ctx, c.name, err)
 	}
 	var entries []backends.Entry
@@ -257,34 +275,43 @@ func (c *cache) inspect(ctx context.Context, b *prober, keys []string) ([]backen
 			entries = append(entries, e)
 		}
 	}
-	if b.want.Has(backends.FactElements) {
-		if err := c.inspectLengths(ctx, b, entries); err != nil {
+	if b.late() {
+		if entries, err = c.inspectLate(ctx, b, entries); err != nil {
 			return nil, fail(ctx, c.name, err)
 		}
 	}
 	return entries, nil
 }
 
-func (c *cache) inspectLengths(ctx context.Context, b *prober, entries []backends.Entry) error {
+// inspectLate is lateFacts of a walk, through the router.
+func (c *cache) inspectLate(ctx context.Context, b *prober, entries []backends.Entry) ([]backends.Entry, error) {
 	pipe := c.router.Pipeline()
-	cmds := make([]*redis.Cmd, len(entries))
+	lengths, guards := make([]*redis.Cmd, len(entries)), make([]*redis.Cmd, len(entries))
+	kinds := make([]string, len(entries))
 	for i := range entries {
-		if command, ok := lengthOf(&entries[i]); ok {
-			cmds[i] = pipe.Do(ctx, command, entries[i].Key)
+		if command, ok := b.lengthOf(&entries[i]); ok {
+			lengths[i] = pipe.Do(ctx, command, entries[i].Key)
+		}
+		if command, kind := b.guardOf(&entries[i]); command != nil {
+			guards[i], kinds[i] = do(ctx, pipe, command), kind
 		}
 	}
 	if pipe.Len() == 0 {
-		return nil
+		return entries, nil
 	}
 	if err := exec(ctx, pipe); err != nil {
-		return err
+		return nil, err
 	}
-	for i, cmd := range cmds {
-		if cmd != nil {
-			b.length(&entries[i], replyOf(cmd))
+	there := entries[:0]
+	for i, e := range entries {
+		if lengths[i] != nil {
+			b.length(&e, replyOf(lengths[i]))
+		}
+		if guards[i] == nil || b.guardAnswer(&e, kinds[i], replyOf(guards[i])) {
+			there = append(there, e)
 		}
 	}
-	return nil
+	return there, nil
 }
 
 func do(ctx context.Context, pipe redis.Pipeliner, args []string) *redis.Cmd {

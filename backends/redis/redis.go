@@ -34,15 +34,16 @@ type cache struct {
 	config
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the network
 	router redis.UniversalClient                                             // finds the node of a key
-	only   *node                                                             // set on a shard: the cache is this node alone
+	only   *shard                                                            // set on a shard: the cache is this one alone
+	whole  *cache                                                            // of a shard: what it is part of
 	stop   func() bool                                                       // unhooks the cache from its context
 
 	mu    sync.Mutex
 	nodes map[string]*node // by address; a node once met stays open until Close
 
-	lookups atomic.Int64 // see Footprint
-	touches atomic.Bool  // some connection could not be told NO-TOUCH
-	noPing  atomic.Bool  // PING is forbidden: asking again would count as an error on the server
+	lookups *atomic.Int64 // see Footprint
+	touches atomic.Bool   // some connection could not be told NO-TOUCH
+	noPing  atomic.Bool   // PING is forbidden: asking again would count as an error on the server
 }
 
 // Open opens the Redis or Valkey that u names, see Schemes. ctx bounds the life
@@ -69,7 +70,7 @@ func OpenDial(ctx context.Context, name string, dial Dialer) (backends.Backend, 
 
 func open(ctx context.Context, c *cache) (backends.Backend, error) {
 	redis.SetLogger(&logging.VoidLogger{})
-	c.nodes = make(map[string]*node)
+	c.nodes, c.lookups, c.whole = make(map[string]*node), new(atomic.Int64), c
 	c.stop = context.AfterFunc(ctx, c.disconnect)
 	if err := c.connect(ctx); err != nil {
 		c.Close()

@@ -217,6 +217,7 @@ func (w *walker) receive(ctx context.Context) error {
 		}
 	}
 	w.asked = false
+	w.wire.extend(ctx) // the reader may have taken its time
 	if err := w.wire.scanReply(&w.page); err != nil {
 		return err
 	}
@@ -227,13 +228,13 @@ func (w *walker) receive(ctx context.Context) error {
 // facts turns the page's keys into entries, with the facts that are wanted. It
 // sends the next SCAN along, so that both share a round trip.
 func (w *walker) facts(ctx context.Context, entries []backends.Entry) ([]backends.Entry, error) {
-	asked, lengths := w.probe.asks(), w.probe.want.Has(backends.FactElements)
+	asked, late := w.probe.asks(), w.probe.late()
 	for _, key := range w.page.keys {
 		for i := range asked {
 			w.wire.command(append(append(make([]string, 0, 3), asked[i].command...), key)...)
 		}
 	}
-	if !lengths {
+	if !late {
 		w.ask()
 	}
 	if err := w.wire.flush(ctx); err != nil {
@@ -258,34 +259,51 @@ func (w *walker) facts(ctx context.Context, entries []backends.Entry) ([]backend
 			entries = entries[:len(entries)-1]
 		}
 	}
-	if !lengths {
+	if !late {
 		return entries, nil
 	}
-	return entries, w.lengths(ctx, entries)
+	return w.lateFacts(ctx, entries)
 }
 
-// lengths fills in the elements, in a round trip of its own, because the
-// command depends on the type. The next SCAN goes with it.
-func (w *walker) lengths(ctx context.Context, entries []backends.Entry) error {
+// lateFacts asks, in a round trip of its own, what depends on the type: the
+// number of elements and the guard. The next SCAN goes with it.
+func (w *walker) lateFacts(ctx context.Context, entries []backends.Entry) ([]backends.Entry, error) {
 	for i := range entries {
-		if command, ok := lengthOf(&entries[i]); ok {
+		if command, ok := w.probe.lengthOf(&entries[i]); ok {
 			w.wire.command(command, entries[i].Key)
+		}
+		if command, _ := w.probe.guardOf(&entries[i]); command != nil {
+			w.wire.command(command...)
 		}
 	}
 	w.ask()
 	if err := w.wire.flush(ctx); err != nil {
-		return err
+		return entries, err
 	}
+	// What was asked depends on what was wanted then: an answer may end that.
+	then, there := *w.probe, entries[:0]
 	for i := range entries {
-		if _, ok := lengthOf(&entries[i]); ok {
+		e := entries[i]
+		if _, ok := then.lengthOf(&e); ok {
 			r, err := w.wire.scalar()
 			if err != nil {
-				return err
+				return there, err
 			}
-			w.probe.length(&entries[i], r)
+			w.probe.length(&e, r)
 		}
+		command, kind := then.guardOf(&e)
+		if command != nil {
+			r, err := w.wire.scalar()
+			if err != nil {
+				return there, err
+			}
+			if !w.probe.guardAnswer(&e, kind, r) {
+				continue
+			}
+		}
+		there = append(there, e)
 	}
-	return nil
+	return there, nil
 }
 
 // keep drops entries of other types where that is for us to do.

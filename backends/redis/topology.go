@@ -21,6 +21,7 @@ type shard struct {
 	master   *node
 	replicas []*node
 	slots    []slotRange
+	read     *node // to read from, where that is decided
 }
 
 type slotRange struct{ from, to int }
@@ -28,6 +29,9 @@ type slotRange struct{ from, to int }
 // reader is the node to read a whole shard from: a replica where the target
 // prefers one and has one that answers, else the master.
 func (c *cache) reader(ctx context.Context, s shard) *node {
+	if s.read != nil {
+		return s.read
+	}
 	if c.preferReplica {
 		for _, r := range s.replicas {
 			if r.client.Ping(ctx).Err() == nil {
@@ -42,7 +46,7 @@ func (c *cache) reader(ctx context.Context, s shard) *node {
 func (c *cache) shards(ctx context.Context) ([]shard, error) {
 	switch {
 	case c.only != nil:
-		return []shard{{master: c.only}}, nil
+		return []shard{*c.only}, nil
 	case c.topology == cluster:
 		return c.clusterShards(ctx)
 	case c.topology == sentinel:
@@ -166,15 +170,18 @@ func (c *cache) Shards(ctx context.Context) ([]backends.Backend, error) {
 	}
 	var out []backends.Backend
 	for _, s := range shards {
-		n := c.reader(ctx, s)
-		out = append(out, c.part(n))
+		s.read = c.reader(ctx, s)
+		out = append(out, c.part(s))
 	}
 	return out, nil
 }
 
-// part is the backend of one node alone; its connections are its parent's.
-func (c *cache) part(n *node) *cache {
-	p := &cache{config: c.config, dial: c.dial, only: n, router: n.client}
+// part is the backend of one shard alone; its connections are its parent's. It
+// reads from one node, and writes to the master.
+func (c *cache) part(s shard) *cache {
+	n := s.read
+	s.replicas = nil
+	p := &cache{config: c.config, dial: c.dial, only: &s, whole: c.whole, router: n.client, lookups: c.lookups}
 	p.topology, p.addrs = single, []string{n.addr}
 	if c.network == "tcp" && c.dial == nil {
 		if p.name = "redis://" + n.addr; c.db != 0 {

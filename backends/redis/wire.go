@@ -80,14 +80,24 @@ func (w *wire) close() { w.release() }
 
 // command puts one command into the next write.
 func (w *wire) command(args ...string) {
-	w.out = append(w.out, '*')
-	w.out = strconv.AppendInt(w.out, int64(len(args)), 10)
+	w.begin(len(args))
 	for _, arg := range args {
-		w.out = append(w.out, "\r\n$"...)
-		w.out = strconv.AppendInt(w.out, int64(len(arg)), 10)
-		w.out = append(w.out, "\r\n"...)
-		w.out = append(w.out, arg...)
+		w.argument(arg)
 	}
+}
+
+// begin opens a command of n arguments, its name among them. They follow.
+func (w *wire) begin(n int) {
+	w.out = append(w.out, '*')
+	w.out = strconv.AppendInt(w.out, int64(n), 10)
+	w.out = append(w.out, "\r\n"...)
+}
+
+func (w *wire) argument(arg string) {
+	w.out = append(w.out, '$')
+	w.out = strconv.AppendInt(w.out, int64(len(arg)), 10)
+	w.out = append(w.out, "\r\n"...)
+	w.out = append(w.out, arg...)
 	w.out = append(w.out, "\r\n"...)
 }
 
@@ -96,13 +106,18 @@ func (w *wire) flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	w.extend(ctx)
+	_, err := w.net.Write(w.out)
+	w.out = w.out[:0]
+	return err
+}
+
+// extend starts the clock anew.
+func (w *wire) extend(ctx context.Context) {
 	w.net.SetDeadline(time.Now().Add(w.timeout))
 	if ctx.Err() != nil { // cancelled between the two: the deadline of the past came first
 		w.net.SetDeadline(time.Unix(1, 0))
 	}
-	_, err := w.net.Write(w.out)
-	w.out = w.out[:0]
-	return err
 }
 
 // header reads "<kind><number or text>\r\n". The text is good until the next read.
