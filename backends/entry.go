@@ -103,11 +103,12 @@ func (f Facts) String() string {
 
 // A Query says which keys a Scanner is to bring, and how much about each.
 type Query struct {
-	Match string          // glob in the server's dialect (see Match); empty: every key
-	Type  string          // only keys of this type; empty: any
-	Want  Facts           // facts to fetch with each page
-	Count int             // about how many keys the server visits a page; 0: DefaultCount
-	From  map[string]Mark // where to go on, by shard; a shard that is not in it starts at the beginning
+	Match string                // glob in the server's dialect (see Match); empty: every key
+	Type  string                // only keys of this type; empty: any
+	Keep  func(key string) bool // further keys to leave out, before their facts are fetched; called from several goroutines; nil: none
+	Want  Facts                 // facts to fetch with each page
+	Count int                   // about how many keys the server visits a page; 0: DefaultCount
+	From  map[string]Mark       // where to go on, by shard; a shard that is not in it starts at the beginning
 }
 
 // DefaultCount is the page size where a Query names none. From 1,000 up a

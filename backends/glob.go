@@ -57,6 +57,46 @@ func closeSet(pattern string, i int) (int, error) {
 	return 0, errors.New(`has a "[" without "]"`)
 }
 
+// GlobPrefix is the text that every key a pattern matches begins with. exact says
+// that the pattern matches this one key and nothing else.
+func GlobPrefix(pattern string) (prefix string, exact bool) {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '*', '?', '[':
+			return b.String(), false
+		case '\\':
+			if i+1 < len(pattern) {
+				i++
+			}
+		}
+		b.WriteByte(pattern[i])
+	}
+	return b.String(), true
+}
+
+// Sweeping tells whether a pattern asks for no byte that a key must have: "*",
+// "?*", "[^x]*". It matches everything, or nearly.
+func Sweeping(pattern string) bool {
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '*', '?':
+		case '[':
+			if at(pattern, i+1) != '^' {
+				return false
+			}
+			end, err := closeSet(pattern, i+1)
+			if err != nil {
+				return true
+			}
+			i = end
+		default:
+			return false
+		}
+	}
+	return len(pattern) > 0
+}
+
 // EscapeGlob returns a pattern that matches literal and nothing else.
 func EscapeGlob(literal string) string {
 	var b strings.Builder

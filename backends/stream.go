@@ -147,8 +147,9 @@ func Batch[T any](seq iter.Seq[T], n int) iter.Seq[[]T] {
 
 // Parallel runs every source in a goroutine of its own, each one item ahead of
 // the reader, and passes on what they bring as it comes. An error that Ends one
-// source ends the whole. The context handed to the sources is cancelled when
-// the reader stops, and Parallel returns only when all of them have returned.
+// source ends the whole: the context handed to the sources is cancelled, what they
+// still bring is passed on, and the error comes last. The same happens when ctx
+// ends. When the reader stops, Parallel returns only when all sources have.
 func Parallel[T any](ctx context.Context, sources ...func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	type item struct {
 		value T
@@ -156,14 +157,14 @@ func Parallel[T any](ctx context.Context, sources ...func(context.Context) iter.
 	}
 	return func(yield func(T, error) bool) {
 		inner, cancel := context.WithCancel(ctx)
-		out := make(chan item)
+		out, left := make(chan item), make(chan struct{})
 		var running sync.WaitGroup
 		for _, source := range sources {
 			running.Go(func() {
 				for value, err := range source(inner) {
 					select {
 					case out <- item{value, err}:
-					case <-inner.Done():
+					case <-left:
 						return
 					}
 				}
@@ -171,19 +172,29 @@ func Parallel[T any](ctx context.Context, sources ...func(context.Context) iter.
 		}
 		go func() { running.Wait(); close(out) }()
 		defer func() {
+			close(left)
 			cancel()
 			for range out { // until the last source has returned
 			}
 		}()
+		var ended error
 		for it := range out {
-			if !yield(it.value, it.err) || Ends(it.err) {
+			if Ends(it.err) {
+				if ended == nil {
+					ended = it.err
+				}
+				cancel()
+			} else if !yield(it.value, it.err) {
 				return
 			}
 		}
 		// Sources that a cancelled context silenced must not look like an end.
-		if err := ctx.Err(); err != nil {
+		if ended == nil {
+			ended = ctx.Err()
+		}
+		if ended != nil {
 			var none T
-			yield(none, err)
+			yield(none, ended)
 		}
 	}
 }

@@ -61,6 +61,7 @@ func (s Suite) Run(t *testing.T) {
 		{"ScanStopsWithItsReader", []string{"Store", "Scanner"}, s.testScanStop},
 		{"ScanEndsWithItsContext", []string{"Store", "Scanner"}, s.testScanCancel},
 		{"ScanGoesOnFromAMark", []string{"Store", "Scanner"}, s.testScanMark},
+		{"ScanLeavesKeysOut", []string{"Store", "Scanner"}, s.testScanKeep},
 		{"ScanFacts", []string{"Store", "Scanner"}, s.testScanFacts},
 		{"Inspect", []string{"Store", "Inspector"}, s.testInspect},
 		{"DeleteTakesWhatItIsGiven", []string{"Store", "Deleter"}, s.testDelete},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,5 +179,22 @@ func (s Suite) testShards(t *testing.T, b backends.Backend) {
 		if times[key] != 1 {
 			t.Errorf("%q came %d times over all shards, want once", key, times[key])
 		}
+	}
+}
+
+// testScanKeep: keys that Keep leaves out do not come, and are not asked about.
+func (s Suite) testScanKeep(t *testing.T, b backends.Backend) {
+	set(t, b, 0, s.Keys...)
+	want := family(t, b, "keep", 200)
+	before := int64(0)
+	f, counted := b.(backends.Footprinter)
+	if counted {
+		before = f.Footprint()
+	}
+	query := backends.Query{Count: 30, Want: backends.FactTTL, Keep: func(key string) bool { return strings.HasPrefix(key, "keep:") }}
+	got := s.collect(t, must[backends.Scanner](t, b).Scan(testContext(t), query))
+	equalKeys(t, "kept", names(got), want)
+	if counted && f.Footprint()-before > int64(len(got)) {
+		t.Errorf("%d lookups for %d keys: others were asked about", f.Footprint()-before, len(got))
 	}
 }

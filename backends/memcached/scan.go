@@ -196,7 +196,7 @@ func (w *walker) take(line []byte) {
 	if w.mode == byLRU && !w.passes.fresh(it.key) {
 		return
 	}
-	if w.q.Match != "" && !backends.Match(w.q.Match, it.key) {
+	if w.q.Match != "" && !backends.Match(w.q.Match, it.key) || w.q.Keep != nil && !w.q.Keep(it.key) {
 		return
 	}
 	e := backends.Entry{Key: it.key}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 
@@ -222,6 +223,9 @@ func (w *walker) receive(ctx context.Context) error {
 		return err
 	}
 	w.cursor = w.page.cursor
+	if w.q.Keep != nil {
+		w.page.keys = slices.DeleteFunc(w.page.keys, func(key string) bool { return !w.q.Keep(key) })
+	}
 	return nil
 }
 
