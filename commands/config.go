@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/cachectl/cachectl/commands/render"
 	"io"
 	"io/fs"
 	"os"
@@ -18,6 +17,9 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 // A config is the configuration file. It is strict: an unknown key is an error
@@ -35,6 +37,8 @@ type profile struct {
 	URL       string `yaml:"url,omitempty"`
 	ReadOnly  bool   `yaml:"read_only,omitempty"`
 	Protected bool   `yaml:"protected,omitempty"`
+
+	NeverDelete []string `yaml:"never_delete,omitempty"` // patterns of keys that no command deletes
 
 	PasswordEnv     string `yaml:"password_env,omitempty"`
 	PasswordFile    string `yaml:"password_file,omitempty"`
@@ -237,6 +241,11 @@ func (c *config) validate() error {
 		line := c.lines["contexts."+name]
 		if p == nil || p.URL == "" {
 			return fmt.Errorf("line %d: context %q has no url", line, name)
+		}
+		for _, pattern := range p.NeverDelete {
+			if err := backends.CheckGlob(pattern); err != nil || pattern == "" {
+				return fmt.Errorf("line %d: context %q: never_delete: %q is no pattern", c.lines["contexts."+name+".never_delete"], name, pattern)
+			}
 		}
 		for _, s := range []secret{p.password(), p.sentinelPassword()} {
 			set := 0

@@ -3,6 +3,7 @@ package commands
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -155,13 +156,14 @@ stays as it is, comments in the file too. An empty value removes a setting.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: contextNames(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return setContext(env, cmd, args[0])
+			return setContext(env, cmd, &p, args[0])
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&p.URL, "url", "", "the cache: a `URL` without password")
 	f.BoolVar(&p.ReadOnly, "read-only", false, "refuse every command that changes the cache")
 	f.BoolVar(&p.Protected, "protected", false, "ask for the context's name before a command that destroys")
+	f.StringArrayVar(&p.NeverDelete, "never-delete", nil, "a `PATTERN` of keys that no command deletes; may be repeated")
 	f.StringVar(&p.PasswordEnv, "password-env", "", "environment `variable` that holds the password")
 	f.StringVar(&p.PasswordFile, "password-file", "", "`file` that holds the password")
 	f.StringVar(&p.PasswordCommand, "password-command", "", "shell `command` that prints the password")
@@ -171,7 +173,7 @@ stays as it is, comments in the file too. An empty value removes a setting.`,
 	return cmd
 }
 
-func setContext(env *Env, cmd *cobra.Command, name string) error {
+func setContext(env *Env, cmd *cobra.Command, p *profile, name string) error {
 	if name == "" || strings.Contains(name, "://") || strings.ContainsAny(name, " \t\n.") {
 		return usagef("bad name %q: a context's name has no spaces, dots or ://", name)
 	}
@@ -196,7 +198,7 @@ func setContext(env *Env, cmd *cobra.Command, name string) error {
 	}
 	return c.edit(func(root *yaml.Node) error {
 		context := member(member(root, "contexts", yaml.MappingNode), name, yaml.MappingNode)
-		for _, flag := range []string{"url", "read-only", "protected", "password-env", "password-file", "password-command",
+		for _, flag := range []string{"url", "read-only", "protected", "never-delete", "password-env", "password-file", "password-command",
 			"sentinel-password-env", "sentinel-password-file", "sentinel-password-command"} {
 			if !cmd.Flags().Changed(flag) {
 				continue
@@ -204,6 +206,10 @@ func setContext(env *Env, cmd *cobra.Command, name string) error {
 			f := cmd.Flags().Lookup(flag)
 			var value any = f.Value.String()
 			switch {
+			case f.Value.Type() == "stringArray":
+				if value = p.NeverDelete; slices.Equal(p.NeverDelete, []string{""}) {
+					value = nil
+				}
 			case f.Value.Type() == "bool" && value == "true":
 				value = true
 			case f.Value.Type() == "bool", value == "":
@@ -320,6 +326,7 @@ func settings(env *Env, f targetFlag, named bool) ([]render.Row, error) {
 	add("password", password, origin)
 	add("read_only", render.Bool(t.profile.ReadOnly), at("read_only"))
 	add("protected", render.Bool(t.profile.Protected), at("protected"))
+	add("never_delete", render.Text(strings.Join(t.neverDelete(), " ")), at("never_delete"))
 	return table, nil
 }
 

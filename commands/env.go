@@ -37,8 +37,8 @@ type Env struct {
 
 // Term says what of the environment is a terminal. It decides decoration, never content.
 type Term struct {
-	Out, Err bool
-	Width    int // of Out in cells; 0: unknown
+	In, Out, Err bool
+	Width        int // of Out in cells; 0: unknown
 }
 
 // note tells the user something beside the answer. What servers say goes through

@@ -53,13 +53,13 @@ var orders = map[string]struct {
 func newLs(env *Env) *cobra.Command {
 	var o lsOptions
 	cmd := &cobra.Command{
-		Use:   "ls [PATTERN]",
+		Use:   "ls [PATTERN...]",
 		Short: "List keys with facts, by pattern and filters",
 		Long: `List keys as they come from the server, with what you ask to know of them.
 
 PATTERN is a glob in the server's own dialect: * ? [a-c] [^a] and \ to take the
-next character literally. --prefix takes its text literally. The walk uses SCAN,
-never KEYS: a key that lives through it comes at least once and may come twice.
+next character literally. --prefix takes its text literally. Of several, a key
+matches one at least. The walk uses SCAN, never KEYS: a key that lives through it comes at least once and may come twice.
 
 Only facts that are shown or filtered on are asked of the server. Types, TTLs
 and idle times count as lookups in its hit statistics (they change nothing
@@ -74,10 +74,7 @@ a key is in "key_b64". -0 prints the bare bytes, each key ended by a NUL.`,
   cachectl ls 'session:*' --idle '>30d' --columns key,idle
   cachectl ls 'tmp:*' -0 | xargs -0 -n 100 echo
   cachectl ls -o ndjson | jq -r 'select(.ttl_ms == -1).key'`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), env, strings.Join(args, ""))
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), env, args) },
 	}
 	o.target.add(cmd, env)
 	o.selection.add(cmd)
@@ -91,8 +88,8 @@ a key is in "key_b64". -0 prints the bare bytes, each key ended by a NUL.`,
 	return describe(cmd, "look", impactRead, exitsFailed, exitsUsage, exitsPartial, exitsInterrupted)
 }
 
-func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
-	ro, err := o.parse(ctx, env, pattern)
+func (o *lsOptions) run(ctx context.Context, env *Env, patterns []string) error {
+	ro, err := o.parse(ctx, env, patterns)
 	if err != nil {
 		return err
 	}
@@ -106,9 +103,9 @@ func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
 		return err
 	}
 	lost := newTrouble(env)
-	progress := newWalkProgress(env, env.Term.Out && o.output.file == "" && o.sort == "")
+	progress := newWalkProgress(env, "keys", env.Term.Out && o.output.file == "" && o.sort == "")
 	lost.before = progress.clear
-	pages := backends.Observe(aside(lost, insist(scanner.Scan(ctx, o.selection.query), o.needs())), progress.see)
+	pages := backends.Observe(aside(lost, insist(scanner.Scan(ctx, o.selection.query), o.needs())), progress.page)
 	if o.selection.limiter != nil {
 		pages = backends.Pace(ctx, pages, o.selection.limiter.WaitN)
 	}
@@ -122,7 +119,7 @@ func (o *lsOptions) run(ctx context.Context, env *Env, pattern string) error {
 }
 
 // parse reads the flags into a query.
-func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render.Options, error) {
+func (o *lsOptions) parse(ctx context.Context, env *Env, patterns []string) (render.Options, error) {
 	ro, err := o.output.options(ctx, env)
 	if err != nil {
 		return ro, err
@@ -130,7 +127,7 @@ func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render
 	if len(ro.Columns) == 0 && ro.Format != render.Wide {
 		ro.Columns = lsColumns
 	}
-	if err := o.selection.parse(pattern); err != nil {
+	if err := o.selection.parse(patterns); err != nil {
 		return ro, err
 	}
 	if o.limit < 0 || o.top < 0 {
@@ -157,7 +154,7 @@ func (o *lsOptions) parse(ctx context.Context, env *Env, pattern string) (render
 			o.shown |= keyColumns[i].fact
 		}
 	}
-	if o.limit > 0 && len(o.selection.filters) == 0 && pattern == "" && o.selection.prefix == "" && o.selection.kind == "" && o.sort == "" {
+	if o.limit > 0 && len(o.selection.filters) == 0 && len(o.selection.patterns) == 0 && o.selection.query.Keep == nil && o.selection.kind == "" && o.sort == "" {
 		o.selection.query.Count = int(min(int64(o.selection.query.Count), o.limit))
 	}
 	if o.sort != "" {
@@ -248,16 +245,7 @@ func (o *lsOptions) inspect(ctx context.Context, inspector backends.Inspector, l
 // choose filters, sorts and cuts, page by page.
 func (o *lsOptions) choose(pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
 	if len(o.selection.filters) > 0 {
-		pages = each(pages, func(p backends.Page) backends.Page {
-			kept := p.Entries[:0]
-			for _, e := range p.Entries {
-				if o.selection.keep(e) {
-					kept = append(kept, e)
-				}
-			}
-			p.Entries = kept
-			return p
-		})
+		pages = backends.Where(pages, o.selection.keep)
 	}
 	if o.sort != "" {
 		pages = o.sorted(pages)

@@ -1,12 +1,12 @@
 package commands
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 // A walkProgress follows a walk over the keyspace: how much of it is walked,
@@ -14,14 +14,18 @@ import (
 // stderr, unless the answer itself goes to the same terminal.
 type walkProgress struct {
 	env     *Env
-	start   time.Time
+	what    string // "keys", "deleted"
 	bar     *progressbar.ProgressBar
 	done    map[string]float64
 	entries int64
+
+	mark      time.Time // when the rate was last taken
+	markedAt  int64
+	perSecond float64
 }
 
-func newWalkProgress(env *Env, answerOnTerminal bool) *walkProgress {
-	p := &walkProgress{env: env, start: env.Now(), done: make(map[string]float64)}
+func newWalkProgress(env *Env, what string, answerOnTerminal bool) *walkProgress {
+	p := &walkProgress{env: env, what: what, mark: env.Now(), done: make(map[string]float64)}
 	if env.Term.Err && !answerOnTerminal && !env.quiet {
 		p.bar = progressbar.NewOptions(1000,
 			progressbar.OptionSetWriter(env.Err),
@@ -35,14 +39,26 @@ func newWalkProgress(env *Env, answerOnTerminal bool) *walkProgress {
 	return p
 }
 
-// see takes note of a page.
-func (p *walkProgress) see(page backends.Page) {
-	p.done[page.Shard] = page.Done
-	p.entries += int64(len(page.Entries))
-	if p.bar != nil {
-		p.bar.Describe(fmt.Sprintf("%d keys", p.entries))
-		p.bar.Set(int(p.share() * 1000))
+// page takes note of a page.
+func (p *walkProgress) page(page backends.Page) { p.see(page.Shard, page.Done, len(page.Entries)) }
+
+// see takes note of n entries more of a shard, of which so much is done.
+func (p *walkProgress) see(shard string, done float64, n int) {
+	p.done[shard] = done
+	p.entries += int64(n)
+	if p.bar == nil {
+		return
 	}
+	if now := p.env.Now(); now.Sub(p.mark) >= time.Second {
+		p.perSecond = float64(p.entries-p.markedAt) / now.Sub(p.mark).Seconds()
+		p.mark, p.markedAt = now, p.entries
+	}
+	text := render.Int(p.entries).Text + " " + p.what
+	if p.perSecond > 0 {
+		text += ", " + render.Int(int64(p.perSecond)).Text + "/s"
+	}
+	p.bar.Describe(text)
+	p.bar.Set(int(p.share() * 1000))
 }
 
 // share is how much of the shards met so far is walked, 0 to 1.

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/cachectl/cachectl/commands/render"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 // Main runs one command line and returns its exit status. It prints the
@@ -31,13 +32,15 @@ func Main(ctx context.Context, env *Env, args ...string) int {
 
 // The impact of a command on the cache, declared by every one.
 const (
-	impactNone = "none" // talks to no cache
-	impactRead = "read" // looks, and leaves no mark it can avoid
+	impactNone    = "none"    // talks to no cache
+	impactRead    = "read"    // looks, and leaves no mark it can avoid
+	impactDestroy = "destroy" // removes what is in it; asks first
 )
 
 // The groups of the help page: what a command does to the cache.
 var groups = []cobra.Group{
 	{ID: "look", Title: "Look:"},
+	{ID: "change", Title: "Change:"},
 	{ID: "setup", Title: "Set up:"},
 }
 
@@ -52,7 +55,8 @@ where the server counts a look as a hit, the number is told.`,
 		Example: `  cachectl demo                            a tour, no server needed
   cachectl ping -t redis://localhost:6379  is it there, and what is it
   cachectl ls 'session:*' --ttl none       sessions that never expire
-  cachectl hitrate --fail-if 'hit_rate < 0.8'`,
+  cachectl hitrate --fail-if 'hit_rate < 0.8'
+  cachectl rm 'session:*' --dry-run        what would go`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
@@ -70,7 +74,7 @@ where the server counts a look as a hit, the number is told.`,
 		return withHint(&usageError{err}, "see %q", cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(
-		newPing(env), newLs(env), newGet(env), newHitrate(env),
+		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)
@@ -159,5 +163,8 @@ var (
 	exitsUsage       = exit{exitUsage, "wrong usage or configuration"}
 	exitsCheck       = exit{exitCheck, "a --fail-if check did not hold, or could not be judged"}
 	exitsPartial     = exit{exitPartial, "partial: some nodes did not answer; the others' results are shown"}
+	exitsRefused     = exit{exitUsage, "wrong usage or configuration; refused, as without --yes where nobody can be asked"}
+	exitsLimit       = exit{exitCheck, "a limit did not hold: --max-keys, --max-percent, --expect"}
+	exitsSome        = exit{exitPartial, "partial: some nodes were lost or some keys failed; which is told"}
 	exitsInterrupted = exit{exitInterrupted, "interrupted"}
 )

@@ -13,22 +13,24 @@ import (
 	"github.com/cachectl/cachectl/backends"
 )
 
-// A selection says which keys a command is about: a pattern or a prefix for
-// the server, and filters over facts. Only the facts that it filters on are
-// asked for.
+// A selection says which keys a command is about: patterns or prefixes, names left
+// out, and filters over facts. Only the facts that it filters on are asked for.
 type selection struct {
-	prefix  string
-	kind    string
-	ttl     string
-	idle    string
-	minSize string
-	maxSize string
-	count   int
-	rate    string
+	prefixes []string
+	excludes []string
+	kind     string
+	ttl      string
+	idle     string
+	freq     string
+	minSize  string
+	maxSize  string
+	count    int
+	rate     string
 
-	query   backends.Query
-	filters []filter
-	limiter *rate.Limiter
+	query    backends.Query
+	patterns []string // a key matches one of them at least
+	filters  []filter
+	limiter  *rate.Limiter
 }
 
 // A filter is one condition, and the facts it needs. An entry whose fact is
@@ -43,10 +45,12 @@ var keyTypes = []string{"string", "hash", "list", "set", "zset", "stream"}
 
 func (s *selection) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.prefix, "prefix", "", "only keys that begin with `TEXT`, taken literally")
+	f.StringArrayVar(&s.prefixes, "prefix", nil, "only keys that begin with `TEXT`, taken literally; may be repeated")
+	f.StringArrayVar(&s.excludes, "exclude", nil, "no keys that match this `PATTERN`; may be repeated")
 	f.StringVar(&s.kind, "type", "", "only keys of this `type`: "+strings.Join(keyTypes, "|")+", or a module's")
 	f.StringVar(&s.ttl, "ttl", "", "only keys with this `TTL`: none, any, '<1h', '>1d'")
 	f.StringVar(&s.idle, "idle", "", "only keys not used for this `time`: '>30d'")
+	f.StringVar(&s.freq, "freq", "", "only keys with this access `frequency`, under an LFU policy: '<5'")
 	f.StringVar(&s.minSize, "min-size", "", "only keys of at least this `size` in memory: 1MiB")
 	f.StringVar(&s.maxSize, "max-size", "", "only keys of at most this `size` in memory")
 	f.IntVar(&s.count, "count", backends.DefaultCount, "keys the server visits a page")
@@ -55,18 +59,10 @@ func (s *selection) add(cmd *cobra.Command) {
 	complete(cmd, "ttl", "none", "any")
 }
 
-// parse reads the flags and the pattern, which may be "".
-func (s *selection) parse(pattern string) error {
-	if pattern != "" {
-		if s.prefix != "" {
-			return usagef("a pattern and --prefix do not go together")
-		}
-		if err := backends.CheckGlob(pattern); err != nil {
-			return withHint(usagef("bad pattern: %q %w", pattern, err), `to take it literally, use --prefix, or a backslash in front of *, ?, [ and \`)
-		}
-	}
-	if s.query.Match = pattern; s.prefix != "" {
-		s.query.Match = backends.EscapeGlob(s.prefix) + "*"
+// parse reads the flags and the patterns; without any, all keys are meant.
+func (s *selection) parse(patterns []string) error {
+	if err := s.parseNames(patterns); err != nil {
+		return err
 	}
 	if s.count < 1 {
 		return usagef("bad --count %d: it is at least 1", s.count)
@@ -75,12 +71,80 @@ func (s *selection) parse(pattern string) error {
 	if slices.Contains(keyTypes, strings.ToLower(s.kind)) {
 		s.query.Type = strings.ToLower(s.kind)
 	}
-	for _, parse := range []func() error{s.parseTTL, s.parseIdle, s.parseSizes, s.parseRate} {
+	for _, parse := range []func() error{s.parseTTL, s.parseIdle, s.parseFreq, s.parseSizes, s.parseRate} {
 		if err := parse(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parseNames turns patterns and prefixes into what the server is asked for, and
+// what is left to be compared here. One pattern is the server's work; of several,
+// the text that all begin with is.
+func (s *selection) parseNames(patterns []string) error {
+	if len(patterns) > 0 && len(s.prefixes) > 0 {
+		return usagef("a pattern and --prefix do not go together")
+	}
+	for _, pattern := range slices.Concat(patterns, s.excludes) {
+		if pattern == "" {
+			return withHint(usagef("an empty pattern"), "a variable that is not set? All keys are meant where there is no pattern at all")
+		}
+		if err := backends.CheckGlob(pattern); err != nil {
+			return withHint(usagef("bad pattern: %q %w", pattern, err), `to take it literally, use --prefix, or a backslash in front of *, ?, [ and \`)
+		}
+	}
+	s.patterns = slices.Clone(patterns)
+	for _, prefix := range s.prefixes {
+		if prefix == "" {
+			return withHint(usagef("an empty --prefix"), "a variable that is not set? All keys are meant where there is no prefix at all")
+		}
+		s.patterns = append(s.patterns, backends.EscapeGlob(prefix)+"*")
+	}
+	switch len(s.patterns) {
+	case 0:
+	case 1:
+		s.query.Match = s.patterns[0]
+	default:
+		if common := commonPrefix(s.patterns); common != "" {
+			s.query.Match = backends.EscapeGlob(common) + "*"
+		}
+		s.leaveOut(func(key string) bool { return !matchesAny(s.patterns, key) })
+	}
+	if len(s.excludes) > 0 {
+		s.leaveOut(func(key string) bool { return matchesAny(s.excludes, key) })
+	}
+	return nil
+}
+
+// leaveOut drops the keys that drop says yes to, before anything is asked about
+// them.
+func (s *selection) leaveOut(drop func(key string) bool) {
+	before := s.query.Keep
+	s.query.Keep = func(key string) bool { return (before == nil || before(key)) && !drop(key) }
+}
+
+func matchesAny(patterns []string, key string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return backends.Match(p, key) })
+}
+
+// commonPrefix is the text that what any of the patterns matches begins with.
+func commonPrefix(patterns []string) string {
+	common, _ := backends.GlobPrefix(patterns[0])
+	for _, pattern := range patterns[1:] {
+		prefix, _ := backends.GlobPrefix(pattern)
+		n := 0
+		for n < len(common) && n < len(prefix) && common[n] == prefix[n] {
+			n++
+		}
+		common = common[:n]
+	}
+	return common
+}
+
+// matches tells whether a name is selected, wherever it comes from.
+func (s *selection) matches(key string) bool {
+	return (len(s.patterns) == 0 || matchesAny(s.patterns, key)) && (s.query.Keep == nil || s.query.Keep(key))
 }
 
 func (s *selection) filter(needs backends.Facts, holds func(*backends.Entry) bool) {
@@ -114,6 +178,18 @@ func (s *selection) parseIdle() error {
 		return usagef("bad --idle: %w", err)
 	}
 	s.filter(backends.FactIdle, func(e *backends.Entry) bool { return c.holds(e.Idle) })
+	return nil
+}
+
+func (s *selection) parseFreq() error {
+	if s.freq == "" {
+		return nil
+	}
+	c, err := parseComparison(s.freq, func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) })
+	if err != nil {
+		return withHint(usagef("bad --freq: %w", err), "it compares with the server's access counter, 0 to 255: '<5'")
+	}
+	s.filter(backends.FactFreq, func(e *backends.Entry) bool { return c.holds(e.Freq) })
 	return nil
 }
 
@@ -159,9 +235,12 @@ func (s *selection) needs() (facts backends.Facts) {
 }
 
 // keep tells whether an entry passes all filters.
-func (s *selection) keep(e backends.Entry) bool {
+func (s *selection) keep(e *backends.Entry) bool {
+	if s.query.Type != "" && (e.Type != s.query.Type || !e.Have.Has(backends.FactType)) {
+		return false
+	}
 	for _, f := range s.filters {
-		if !e.Have.Has(f.needs) || !f.holds(&e) {
+		if !e.Have.Has(f.needs) || !f.holds(e) {
 			return false
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/cachectl/cachectl/commands/render"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 // A target is the cache a command is for, and where each part of that came from.
@@ -102,6 +102,12 @@ func (c *config) target(value, origin string) (*target, error) {
 		t.password = fmt.Sprintf("in the URL of context %q", value)
 	}
 	return t, nil
+}
+
+// neverDelete are the patterns of keys that no command deletes: the context's own,
+// and the key in which ElastiCache keeps the list of a cluster's nodes.
+func (t *target) neverDelete() []string {
+	return append(slices.Clone(t.profile.NeverDelete), "AmazonElastiCache:*")
 }
 
 // open opens the target and gives its secrets to the backend alone.

@@ -49,6 +49,7 @@ func environment(shop *shop) *commands.Env {
 	env := &commands.Env{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Term: commands.Term{
+			In:  term.IsTerminal(int(os.Stdin.Fd())),
 			Out: term.IsTerminal(int(os.Stdout.Fd())),
 			Err: term.IsTerminal(int(os.Stderr.Fd())),
 		},

@@ -1,0 +1,191 @@
+package commands
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
+)
+
+// A tally counts what became of keys, by node, and remembers those that failed.
+type tally struct {
+	where  string // stands for the node of keys that were named
+	nodes  map[string]map[backends.Verb]int64
+	passes []int64 // keys met by each pass
+	failed []backends.Outcome
+	spared int64
+
+	mu        sync.Mutex
+	unguarded map[string]int64 // kept because nothing could be compared, by node
+}
+
+func newTally(where string) *tally {
+	return &tally{where: where, nodes: make(map[string]map[backends.Verb]int64), unguarded: make(map[string]int64)}
+}
+
+// begin opens a pass.
+func (t *tally) begin() { t.passes = append(t.passes, 0) }
+
+// add counts a page, and returns how many of its keys were deleted.
+func (t *tally) add(r backends.Result) int {
+	node := cmp.Or(r.Shard, t.where)
+	did := t.nodes[node]
+	if did == nil {
+		did = make(map[backends.Verb]int64)
+		t.nodes[node] = did
+	}
+	before := did[backends.Deleted]
+	for _, o := range r.Outcomes {
+		if did[o.Did]++; o.Did == backends.Failed {
+			o.Key = strings.Clone(o.Key)
+			t.failed = append(t.failed, o)
+		}
+	}
+	t.passes[len(t.passes)-1] += int64(len(r.Outcomes))
+	return int(did[backends.Deleted] - before)
+}
+
+// guarded takes out the entries whose guard could not be had: they are kept.
+func (t *tally) guarded(pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
+	return each(insist(pages, backends.FactGuard), func(p backends.Page) backends.Page {
+		all := len(p.Entries)
+		p.Entries = slices.DeleteFunc(p.Entries, func(e backends.Entry) bool { return !e.Have.Has(backends.FactGuard) })
+		if n := all - len(p.Entries); n > 0 {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.unguarded[cmp.Or(p.Shard, t.where)] += int64(n)
+		}
+		return p
+	})
+}
+
+// settle moves what guarded has kept into the counts.
+func (t *tally) settle() {
+	for node, n := range t.unguarded {
+		if t.nodes[node] == nil {
+			t.nodes[node] = make(map[backends.Verb]int64)
+		}
+		t.nodes[node][backends.Kept] += n
+	}
+	clear(t.unguarded)
+}
+
+// sum is how many keys that became of, on all nodes.
+func (t *tally) sum(did backends.Verb) (n int64) {
+	for _, node := range t.nodes {
+		n += node[did]
+	}
+	return n
+}
+
+// met is how many keys were tried.
+func (t *tally) met() (n int64) {
+	for _, did := range tallied {
+		n += t.sum(did)
+	}
+	return n
+}
+
+// tallied are the columns.
+var tallied = []backends.Verb{backends.Deleted, backends.Gone, backends.Kept, backends.Failed}
+
+// doc is the summary.
+func (t *tally) doc(took time.Duration) render.Doc {
+	doc := render.Doc{List: "nodes", Columns: []render.Column{{Name: "node"}}, Footer: render.Row{render.Text("total")}}
+	for _, did := range tallied {
+		doc.Columns = append(doc.Columns, render.Column{Name: string(did), Right: true})
+		doc.Fields = append(doc.Fields, render.Field{Name: string(did), Cell: render.Int(t.sum(did)), Machine: true})
+		doc.Footer = append(doc.Footer, tallyCell(did, t.sum(did)))
+	}
+	passes := make([]any, len(t.passes))
+	for i, n := range t.passes {
+		passes[i] = n
+	}
+	doc.Fields = append(doc.Fields,
+		render.Field{Name: "spared", Cell: render.Int(t.spared), Machine: true},
+		render.Field{Name: "passes", Cell: render.Cell{Value: passes}, Machine: true},
+		render.Field{Name: "seconds", Cell: render.Seconds(took), Machine: true})
+	var table []render.Row
+	var names []string
+	for node := range t.nodes {
+		names = append(names, node)
+	}
+	slices.Sort(names)
+	for _, node := range names {
+		row := render.Row{render.Text(node)}
+		for _, did := range tallied {
+			row = append(row, tallyCell(did, t.nodes[node][did]))
+		}
+		table = append(table, row)
+	}
+	if len(table) < 2 {
+		doc.Footer = nil
+	}
+	doc.Rows = rows(table)
+	return doc
+}
+
+func tallyCell(did backends.Verb, n int64) render.Cell {
+	c := render.Int(n)
+	if did == backends.Failed && n > 0 {
+		c = c.As(render.Bad)
+	}
+	return c
+}
+
+// tell says on stderr how fast it went, and what came back.
+func (t *tally) tell(env *Env, took time.Duration) {
+	deleted := t.sum(backends.Deleted)
+	speed := ""
+	if s := took.Seconds(); s > 0.1 {
+		speed = ", " + render.Int(int64(float64(deleted)/s)).Text + "/s"
+	}
+	env.note("deleted %s in %s%s", plural(deleted, "key"), render.Duration(took).Text, speed)
+	for i, n := range t.passes[min(1, len(t.passes)):] {
+		env.note("pass %d: %s there, written since the walk before came by", i+2, plural(n, "key"))
+	}
+	if t.spared > 0 {
+		env.note("%s kept by never_delete", plural(t.spared, "key"))
+	}
+}
+
+// named is how many failures are named one by one.
+const named = 20
+
+// err names what failed.
+func (t *tally) err() error {
+	if len(t.failed) == 0 {
+		return nil
+	}
+	var all []error
+	for _, o := range t.failed[:min(len(t.failed), named)] {
+		all = append(all, fmt.Errorf("%s: %w", render.Quote(o.Key), o.Err))
+	}
+	if more := len(t.failed) - len(all); more > 0 {
+		all = append(all, fmt.Errorf("and %s more", plural(int64(more), "key")))
+	}
+	return withHint(&partialError{errors.Join(all...)}, "--failures FILE writes the keys that failed in the form that --key-file reads")
+}
+
+// writeFailures writes the keys that failed to a file, replaced in one step.
+func (t *tally) writeFailures(path string) error {
+	if path == "" {
+		return nil
+	}
+	return replaceFile(path, 0o666, func(w io.Writer) error {
+		for _, o := range t.failed {
+			if _, err := fmt.Fprintln(w, render.Quote(o.Key)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
