@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 )
 
 // The kinds of trouble that a caller can do something about. Backends wrap
@@ -64,7 +65,14 @@ type ShardError struct {
 	Err   error
 }
 
-func (e *ShardError) Error() string { return fmt.Sprintf("%s: %v", e.Shard, e.Err) }
+func (e *ShardError) Error() string {
+	text := e.Err.Error()
+	if strings.HasPrefix(text, e.Shard+": ") { // it says so itself
+		return text
+	}
+	return e.Shard + ": " + text
+}
+
 func (e *ShardError) Unwrap() error { return e.Err }
 
 // A Notice says that something the caller asked for is not to be had from a

@@ -261,9 +261,13 @@ func (o *rmOptions) approve(ctx context.Context, env *Env, b backends.Backend, t
 	lost.before = p.progress.clear
 	pl, err := p.plan(ctx, b)
 	p.progress.stop()
-	if err = errors.Join(err, lost.err(false)); err != nil {
+	if err == nil && len(pl.nodes) == 0 && !o.source.listed {
+		err = lost.err(false)
+	}
+	if err != nil {
 		return withHint(err, "nothing was deleted")
 	}
+	lost.tellLost() // their keys stay, which is told again in the end
 	pl.verb, pl.where, pl.spared, pl.pace = "delete", b.Name(), t.profile.NeverDelete, o.pace.name(&o.selection)
 	if t.context != "" {
 		pl.where += " (context " + t.context + ")"
@@ -299,7 +303,7 @@ func (o *rmOptions) remove(ctx context.Context, env *Env, ro render.Options, b b
 	}
 	done.tell(env, took)
 	tellFootprint(env, b)
-	return errors.Join(o.output.print(env, ro, done.doc(took)), done.writeFailures(o.failures), err, done.err())
+	return errors.Join(o.output.print(env, ro, done.doc(took)), done.writeFailures(o.failures), done.err(err))
 }
 
 // pass is one walk over all shards, each in a goroutine of its own.

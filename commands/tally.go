@@ -145,7 +145,7 @@ func tallyCell(did backends.Verb, n int64) render.Cell {
 func (t *tally) tell(env *Env, took time.Duration) {
 	deleted := t.sum(backends.Deleted)
 	speed := ""
-	if s := took.Seconds(); s > 0.1 {
+	if s := took.Seconds(); s > 0.1 && deleted > 0 {
 		speed = ", " + render.Int(int64(float64(deleted)/s)).Text + "/s"
 	}
 	env.note("deleted %s in %s%s", plural(deleted, "key"), render.Duration(took).Text, speed)
@@ -160,19 +160,30 @@ func (t *tally) tell(env *Env, took time.Duration) {
 // named is how many failures are named one by one.
 const named = 20
 
-// err names what failed.
-func (t *tally) err() error {
-	if len(t.failed) == 0 {
-		return nil
+// err is what the run comes to: how it ended, and the keys that failed for reasons of
+// their own. Keys make it partial, an end of the whole makes it a failure.
+func (t *tally) err(end error) error {
+	var own []backends.Outcome
+	for _, o := range t.failed {
+		if end == nil || !strings.Contains(end.Error(), o.Err.Error()) {
+			own = append(own, o)
+		}
 	}
-	var all []error
-	for _, o := range t.failed[:min(len(t.failed), named)] {
+	if len(own) == 0 {
+		return end
+	}
+	all := []error{end}
+	for _, o := range own[:min(len(own), named)] {
 		all = append(all, fmt.Errorf("%s: %w", render.Quote(o.Key), o.Err))
 	}
-	if more := len(t.failed) - len(all); more > 0 {
+	if more := len(own) - named; more > 0 {
 		all = append(all, fmt.Errorf("and %s more", plural(int64(more), "key")))
 	}
-	return withHint(&partialError{errors.Join(all...)}, "--failures FILE writes the keys that failed in the form that --key-file reads")
+	err := errors.Join(all...)
+	if end == nil {
+		err = &partialError{err}
+	}
+	return withHint(err, "--failures FILE writes the keys that failed in the form that --key-file reads")
 }
 
 // writeFailures writes the keys that failed to a file, replaced in one step.

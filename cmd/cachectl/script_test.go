@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 //
 //	REDIS    a server of the script's own kind, with no password
 //	LOCKED   one with the password "open sesame"
-//	LIMITED  one whose user "app", password "limited", may not look at memory
+//	LIMITED  one whose user "app", password "limited", may not look at memory, and
+//	         whose user "reader", password "reader", may not write
 //	VICTIM   one that a script may shut down; VICTIMPORT is its port
 //	SECURE   one that wants TLS; CA, CERT and KEY are files
 //	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
@@ -40,7 +41,7 @@ func TestScripts(t *testing.T) {
 	v := servers.Default(t)
 	plain := servers.Redis(t, v, servers.Options{Args: []string{"--databases", "64"}})
 	locked := servers.Redis(t, v, servers.Options{Password: "open sesame"})
-	limited := servers.Redis(t, v, servers.Options{ACL: []string{"user app on >limited ~* +@all -memory -object"}})
+	limited := servers.Redis(t, v, servers.Options{ACL: []string{"user app on >limited ~* +@all -memory -object", "user reader on >reader ~* +@all -@write"}})
 	secure := servers.Redis(t, v, servers.Options{TLS: true})
 	cluster := servers.Cluster(t, v, 3, 0, servers.Options{})
 	broken := servers.Cluster(t, v, 3, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
