@@ -19,6 +19,8 @@ var tour = []struct {
 	{"Which keys take the most memory?", []string{"ls", "--sort", "size", "--top", "5"}},
 	{"A leak: sessions that never expire.", []string{"ls", "--prefix", "session:", "--ttl", "none"}},
 	{"One key in full, its value decoded.", []string{"get", "product:0042"}},
+	{"What would go? A dry run lists it, and changes nothing.", []string{"rm", "session:*", "--ttl", "none", "--dry-run"}},
+	{"Delete it. The plan, the question and the pace are left out here.", []string{"rm", "session:*", "--ttl", "none", "--yes"}},
 	{"How warm is it? Two looks, half a second apart.", []string{"hitrate", "--interval", "500ms"}},
 	{"The same as a check for CI: exit status 3 if it is too cold.", []string{"hitrate", "--interval", "500ms", "--fail-if", "hit_rate < 0.5", "-o", "json", "--jq", ".hit_rate"}},
 }

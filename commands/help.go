@@ -13,8 +13,8 @@ var topics = []struct{ name, short, text string }{
 
   0    done; nothing found is done, too
   1    failed: no cache answered, or it refused
-  2    wrong usage or configuration; a change that needs --yes
-  3    a check did not hold (--fail-if), or could not be judged
+  2    wrong usage or configuration; a change that needs --yes, or was declined
+  3    a check did not hold (--fail-if, --expect, --max-keys), or could not be judged
   4    partial: some nodes or items failed, the others' results are shown
   130  interrupted (Ctrl-C); what was found so far is shown
 
@@ -70,6 +70,32 @@ because a reader that pauses harms the server's other clients; before 1.6.19 the
 list may be incomplete, which is said. Idle time is the server's "la", which the
 first read after a store does not move. No version shows a value without
 counting a hit; what else the look did is told.`},
+	{"safety", "What a command that destroys asks, and what holds it back", `Before it deletes, a command tells its plan: how many keys (an estimate with its
+95 % interval, or a count), memory, examples, every node's share, time. Then
+
+  on a terminal        it asks
+  elsewhere            it wants --yes; without it, exit status 2
+  read_only context    refuses
+  protected context    wants its name, typed or by --confirm NAME; --yes is not enough
+  never_delete         patterns of a context whose keys always stay, and always
+                       AmazonElastiCache:*, where ElastiCache lists its nodes
+  --all-keys           is needed where a pattern leaves nothing out
+  --max-keys N, --max-percent 5%
+                       refuse when surely more match, and stop in time when it
+                       turns out so: exactly so many are gone then
+  --expect '12000±10%' counts first, and goes on only within these bounds
+
+The adaptive pace keeps each server busy for at most 60 % of its time. It asks ten
+times a second how the server is: the latency of a PING, values unlinked but not
+yet freed, how far replicas are behind, evictions. When one of them suffers it
+halves its share, says so, and goes on with at least 4 %; when all is well the share
+grows again. --rate N/s and --pace max do not look.
+
+What a run cannot know: a key that is written behind the walk stays (--passes 2
+looks again), and one that is rewritten between being seen and being deleted goes,
+unless --unchanged says otherwise.
+
+Ctrl-C stops after the pages under way; what was deleted is told exactly.`},
 	{"formatting", "Output formats, columns, jq and colour", `  -o table      for people; the default
   -o wide       with more columns
   -o json       one document; long lists stream, one element a line
@@ -109,7 +135,7 @@ func newHelp(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "help [COMMAND | TOPIC]",
 		Short: "Help about a command or a topic",
-		Long:  "Help about a command, or about a topic: exit-codes, environment, targets, formatting.",
+		Long:  "Help about a command, or about a topic: exit-codes, environment, targets, safety, formatting.",
 		Example: `  cachectl help ls
   cachectl help exit-codes`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -87,18 +87,18 @@ func TestLimitsBefore(t *testing.T) {
 	about := analyze.Estimate{Value: 500, Low: 400, High: 600}
 	for _, c := range []struct {
 		name   string
-		limits limits
+		limits *limits
 		plan   plan
 		refuse bool
 	}{
-		{"none", limits{budget: -1, high: -1}, plan{keys: about}, false},
-		{"surely more", limits{budget: 399, high: -1}, plan{keys: about}, true},
-		{"perhaps more", limits{budget: 450, high: -1}, plan{keys: about}, false},
-		{"percent", limits{budget: -1, high: -1, percent: 10}, plan{keys: about, total: 3000}, true},
-		{"percent of the unknown", limits{budget: -1, high: -1, percent: 10}, plan{keys: about}, true},
-		{"percent enough", limits{budget: -1, high: -1, percent: 20}, plan{keys: about, total: 3000}, false},
-		{"as expected", limits{budget: 600, low: 400, high: 600}, plan{keys: analyze.Exactly(500)}, false},
-		{"fewer than expected", limits{budget: 600, low: 501, high: 600}, plan{keys: analyze.Exactly(500)}, true},
+		{"none", &limits{budget: -1, high: -1}, plan{keys: about}, false},
+		{"surely more", &limits{budget: 399, high: -1}, plan{keys: about}, true},
+		{"perhaps more", &limits{budget: 450, high: -1}, plan{keys: about}, false},
+		{"percent", &limits{budget: -1, high: -1, percent: 10}, plan{keys: about, total: 3000}, true},
+		{"percent of the unknown", &limits{budget: -1, high: -1, percent: 10}, plan{keys: about}, true},
+		{"percent enough", &limits{budget: -1, high: -1, percent: 20}, plan{keys: about, total: 3000}, false},
+		{"as expected", &limits{budget: 600, low: 400, high: 600}, plan{keys: analyze.Exactly(500)}, false},
+		{"fewer than expected", &limits{budget: 600, low: 501, high: 600}, plan{keys: analyze.Exactly(500)}, true},
 	} {
 		err := c.limits.before(&c.plan)
 		var check *checkError

@@ -78,11 +78,14 @@ func (pl *plan) print(env *Env) {
 	if len(pl.spared) > 0 {
 		line("never", "%s", strings.Join(pl.spared, "  "))
 	}
-	takes := ""
-	if pl.takes > 0 {
-		takes = "about " + render.Duration(pl.takes.Round(time.Second/10)).Text + " "
+	switch {
+	case pl.takes >= time.Second:
+		line("time", "about %s %s", render.Duration(pl.takes).Text, pl.pace)
+	case pl.takes > 0:
+		line("time", "less than a second %s", pl.pace)
+	default:
+		line("time", "unknown, %s", pl.pace)
 	}
-	line("time", "%s%s", takes, pl.pace)
 }
 
 // about says a number of keys. An estimate comes with its interval, and with no more
