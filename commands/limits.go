@@ -94,15 +94,15 @@ func (l *limits) counts() bool { return l.high >= 0 }
 func (l *limits) before(p *plan) error {
 	if l.percent > 0 {
 		if p.total == 0 && p.keys.Value > 0 {
-			return &checkError{"--max-percent: how many keys there are is unknown; nothing was deleted"}
+			return &checkError{"--max-percent: how many keys there are is unknown; nothing was done"}
 		}
 		l.narrow(int64(l.percent/100*float64(p.total)), "--max-percent "+l.maxPercent)
 	}
 	if l.counts() && (p.keys.Value < float64(l.low) || p.keys.Value > float64(l.high)) {
-		return &checkError{fmt.Sprintf("--expect %s: %s match; nothing was deleted", l.expect, plural(int64(p.keys.Value), "key"))}
+		return &checkError{fmt.Sprintf("--expect %s: %s match; nothing was done", l.expect, plural(int64(p.keys.Value), "key"))}
 	}
 	if l.budget >= 0 && p.keys.Low > float64(l.budget) {
-		return &checkError{fmt.Sprintf("%s: %s match; nothing was deleted", l.budgetOf, about(p.keys))}
+		return &checkError{fmt.Sprintf("%s: %s match; nothing was done", l.budgetOf, about(p.keys))}
 	}
 	return nil
 }

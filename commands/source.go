@@ -37,7 +37,7 @@ func (s *source) pages(ctx context.Context, b backends.Backend, want backends.Fa
 	}
 	scanner, err := backends.As[backends.Scanner](b)
 	if err != nil {
-		return broken(err)
+		return ended[backends.Page](err)
 	}
 	query := s.selection.query
 	query.Want |= want
@@ -71,7 +71,7 @@ func (s *source) list(ctx context.Context, b backends.Backend, want backends.Fac
 	}
 	inspector, err := backends.As[backends.Inspector](b)
 	if err != nil {
-		return broken(err)
+		return ended[backends.Page](err)
 	}
 	known := func(yield func(backends.Page, error) bool) {
 		for page := range pages {
@@ -97,7 +97,16 @@ func (s *source) list(ctx context.Context, b backends.Backend, want backends.Fac
 	return backends.Where(insist(known, s.selection.needs()), s.selection.keep)
 }
 
-// broken is a stream that ends before it begins.
-func broken(err error) iter.Seq2[backends.Page, error] {
-	return func(yield func(backends.Page, error) bool) { yield(backends.Page{}, err) }
+// ended is a stream that ends before it begins.
+func ended[T any](err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		yield(none, err)
+	}
+}
+
+// can tells whether b has a capability.
+func can[C any](b backends.Backend) error {
+	_, err := backends.As[C](b)
+	return err
 }

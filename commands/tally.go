@@ -18,23 +18,24 @@ import (
 // A tally counts what became of keys, by node, and remembers those that failed.
 type tally struct {
 	where  string // stands for the node of keys that were named
+	words  words
 	nodes  map[string]map[backends.Verb]int64
 	passes []int64 // keys met by each pass
 	failed []backends.Outcome
 	spared int64
 
-	mu        sync.Mutex
-	unguarded map[string]int64 // kept because nothing could be compared, by node
+	mu      sync.Mutex
+	unknown map[string]int64 // kept because what the work needs to know is not known, by node
 }
 
-func newTally(where string) *tally {
-	return &tally{where: where, nodes: make(map[string]map[backends.Verb]int64), unguarded: make(map[string]int64)}
+func newTally(where string, w words) *tally {
+	return &tally{where: where, words: w, nodes: make(map[string]map[backends.Verb]int64), unknown: make(map[string]int64)}
 }
 
 // begin opens a pass.
 func (t *tally) begin() { t.passes = append(t.passes, 0) }
 
-// add counts a page, and returns how many of its keys were deleted.
+// add counts a page, and returns how many of its keys were changed.
 func (t *tally) add(r backends.Result) int {
 	node := cmp.Or(r.Shard, t.where)
 	did := t.nodes[node]
@@ -42,7 +43,7 @@ func (t *tally) add(r backends.Result) int {
 		did = make(map[backends.Verb]int64)
 		t.nodes[node] = did
 	}
-	before := did[backends.Deleted]
+	before := did[t.words.did]
 	for _, o := range r.Outcomes {
 		if did[o.Did]++; o.Did == backends.Failed {
 			o.Key = strings.Clone(o.Key)
@@ -50,32 +51,32 @@ func (t *tally) add(r backends.Result) int {
 		}
 	}
 	t.passes[len(t.passes)-1] += int64(len(r.Outcomes))
-	return int(did[backends.Deleted] - before)
+	return int(did[t.words.did] - before)
 }
 
-// guarded takes out the entries whose guard could not be had: they are kept.
-func (t *tally) guarded(pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
-	return each(insist(pages, backends.FactGuard), func(p backends.Page) backends.Page {
+// known takes out the entries that lack a fact which the work needs: they are kept.
+func (t *tally) known(pages iter.Seq2[backends.Page, error], needs backends.Facts) iter.Seq2[backends.Page, error] {
+	return each(insist(pages, needs), func(p backends.Page) backends.Page {
 		all := len(p.Entries)
-		p.Entries = slices.DeleteFunc(p.Entries, func(e backends.Entry) bool { return !e.Have.Has(backends.FactGuard) })
+		p.Entries = slices.DeleteFunc(p.Entries, func(e backends.Entry) bool { return !e.Have.Has(needs) })
 		if n := all - len(p.Entries); n > 0 {
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.unguarded[cmp.Or(p.Shard, t.where)] += int64(n)
+			t.unknown[cmp.Or(p.Shard, t.where)] += int64(n)
 		}
 		return p
 	})
 }
 
-// settle moves what guarded has kept into the counts.
+// settle moves what known has kept into the counts.
 func (t *tally) settle() {
-	for node, n := range t.unguarded {
+	for node, n := range t.unknown {
 		if t.nodes[node] == nil {
 			t.nodes[node] = make(map[backends.Verb]int64)
 		}
 		t.nodes[node][backends.Kept] += n
 	}
-	clear(t.unguarded)
+	clear(t.unknown)
 }
 
 // sum is how many keys that became of, on all nodes.
@@ -88,19 +89,20 @@ func (t *tally) sum(did backends.Verb) (n int64) {
 
 // met is how many keys were tried.
 func (t *tally) met() (n int64) {
-	for _, did := range tallied {
+	for _, did := range t.columns() {
 		n += t.sum(did)
 	}
 	return n
 }
 
-// tallied are the columns.
-var tallied = []backends.Verb{backends.Deleted, backends.Gone, backends.Kept, backends.Failed}
+func (t *tally) columns() []backends.Verb {
+	return []backends.Verb{t.words.did, backends.Gone, backends.Kept, backends.Failed}
+}
 
 // doc is the summary.
 func (t *tally) doc(took time.Duration) render.Doc {
 	doc := render.Doc{List: "nodes", Columns: []render.Column{{Name: "node"}}, Footer: render.Row{render.Text("total")}}
-	for _, did := range tallied {
+	for _, did := range t.columns() {
 		doc.Columns = append(doc.Columns, render.Column{Name: string(did), Right: true})
 		doc.Fields = append(doc.Fields, render.Field{Name: string(did), Cell: render.Int(t.sum(did)), Machine: true})
 		doc.Footer = append(doc.Footer, tallyCell(did, t.sum(did)))
@@ -121,7 +123,7 @@ func (t *tally) doc(took time.Duration) render.Doc {
 	slices.Sort(names)
 	for _, node := range names {
 		row := render.Row{render.Text(node)}
-		for _, did := range tallied {
+		for _, did := range t.columns() {
 			row = append(row, tallyCell(did, t.nodes[node][did]))
 		}
 		table = append(table, row)
@@ -143,12 +145,12 @@ func tallyCell(did backends.Verb, n int64) render.Cell {
 
 // tell says on stderr how fast it went, and what came back.
 func (t *tally) tell(env *Env, took time.Duration) {
-	deleted := t.sum(backends.Deleted)
+	changed := t.sum(t.words.did)
 	speed := ""
-	if s := took.Seconds(); s > 0.1 && deleted > 0 {
-		speed = ", " + render.Int(int64(float64(deleted)/s)).Text + "/s"
+	if s := took.Seconds(); s > 0.1 && changed > 0 {
+		speed = ", " + render.Int(int64(float64(changed)/s)).Text + "/s"
 	}
-	env.note("deleted %s in %s%s", plural(deleted, "key"), render.Duration(took).Text, speed)
+	env.note("%s %s in %s%s", t.words.done, plural(changed, "key"), render.Duration(took).Text, speed)
 	for i, n := range t.passes[min(1, len(t.passes)):] {
 		env.note("pass %d: %s there, written since the walk before came by", i+2, plural(n, "key"))
 	}
