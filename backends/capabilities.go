@@ -206,6 +206,66 @@ const (
 	Failed  Verb = "failed" // whether it is there is not known
 )
 
+// An Expirer changes when keys expire, page by page, and tells what became of each:
+// every key is given the TTL that its entry says, NoTTL to make it stay. Otherwise it
+// is as Deleter; the verbs are Changed, Gone, Kept (the condition did not hold) and
+// Failed.
+type Expirer interface {
+	Expire(ctx context.Context, pages iter.Seq2[Page, error], only Condition) iter.Seq2[Result, error]
+}
+
+// A Condition compares the TTL that a key has when it is changed with the one it is
+// given. A key without TTL lives longer than any other.
+type Condition string
+
+// The conditions of Expire.
+const (
+	Always      Condition = ""
+	OnlyMissing Condition = "missing" // the key has no TTL
+	OnlyShorten Condition = "shorten" // it would live longer
+	OnlyExtend  Condition = "extend"  // it would expire earlier
+)
+
+// Changed says that a key has what it was given.
+const Changed Verb = "changed"
+
+// A Dumper reads keys so that a Loader can put them back: value, TTL, and what else the
+// cache knows of a key that can be given back. Keys that are not there are left out.
+// A value may come as several records, neighbours in the result; see Record.More.
+// Reading may count as lookups and uses of the keys.
+type Dumper interface {
+	Dump(ctx context.Context, keys []string) ([]Record, error)
+}
+
+// A Loader puts records into the cache, batch by batch, and tells what became of
+// each key: Loaded, Kept (it is there already, and LoadOptions do not replace) or
+// Failed. Otherwise it is as Deleter; Result.Shard, After and Done are empty.
+type Loader interface {
+	Load(ctx context.Context, batches iter.Seq2[[]Record, error], o LoadOptions) iter.Seq2[Result, error]
+}
+
+// LoadOptions say how keys that are there already are met.
+type LoadOptions struct {
+	Replace bool
+}
+
+// Loaded says that a key holds the record's value.
+const Loaded Verb = "loaded"
+
+// A Record is a key with its value, as one Dumper gave it.
+type Record struct {
+	Key     string
+	Form    string // how Value is written, in the words of the backend that made it: "rdb", "memcached"
+	Type    string // as in Entry
+	Value   []byte
+	Expires time.Time // zero: never
+	Flags   uint32    // client flags of memcached
+	Idle    time.Duration
+	Freq    int64
+	Have    Facts // which of Idle (FactIdle) and Freq (FactFreq) are known
+	More    bool  // the value goes on in the next record, which has the same key
+}
+
 // A Sampler draws keys at random.
 type Sampler interface {
 	// Sample draws about n keys in all and shares them out among the shards in
