@@ -180,8 +180,9 @@ type Deleter interface {
 
 // A Result is what became of one page.
 type Result struct {
-	Shard    string // as in the page, and so are After and Done
+	Shard    string // as in the page, and so are After, Last and Done
 	After    Mark
+	Last     bool
 	Done     float64
 	Outcomes []Outcome // one for each entry, in their order
 }
@@ -239,7 +240,7 @@ type Dumper interface {
 
 // A Loader puts records into the cache, batch by batch, and tells what became of
 // each key: Loaded, Kept (it is there already, and LoadOptions do not replace) or
-// Failed. Otherwise it is as Deleter; Result.Shard, After and Done are empty.
+// Failed. Otherwise it is as Deleter; the Result says nothing of shards.
 type Loader interface {
 	Load(ctx context.Context, batches iter.Seq2[[]Record, error], o LoadOptions) iter.Seq2[Result, error]
 }

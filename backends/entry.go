@@ -116,8 +116,10 @@ type Query struct {
 // long enough for other clients to notice.
 const DefaultCount = 1000
 
-// A Mark is a place in one shard's walk. It is opaque, and dies with the
-// server process that gave it.
+// A Mark is a place in one shard's walk. It is opaque, and good for the server process
+// that gave it, as long as the shard has the same keys to answer for: a walk from any
+// other mark starts at the shard's beginning. A walk from the mark of the last page
+// brings no keys.
 type Mark string
 
 // A Page is what one round trip brought: the unit of pipelining, of progress
@@ -126,6 +128,7 @@ type Mark string
 type Page struct {
 	Shard   string  // address of the node, as in ShardError
 	Entries []Entry // the reader's until it asks for the next page
-	After   Mark    // goes on behind this page when handed back in Query.From; empty: this shard is done
+	After   Mark    // goes on behind this page when handed back in Query.From
+	Last    bool    // this shard is walked to its end
 	Done    float64 // share of this shard that is walked, 0 to 1
 }

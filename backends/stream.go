@@ -115,7 +115,7 @@ func Pace(ctx context.Context, pages iter.Seq2[Page, error], wait func(ctx conte
 			if !yield(page, err) {
 				return
 			}
-			if err == nil && page.After == "" { // the last page of a shard
+			if err == nil && page.Last {
 				continue
 			}
 			if err := wait(ctx, max(1, len(page.Entries))); err != nil {

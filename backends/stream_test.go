@@ -70,7 +70,8 @@ func TestBatch(t *testing.T) {
 
 func TestPaceWaitsForEveryPage(t *testing.T) {
 	pages := func(yield func(Page, error) bool) {
-		_ = yield(Page{Entries: make([]Entry, 5), After: "1"}, nil) && yield(Page{After: "2"}, nil) && yield(Page{Entries: make([]Entry, 2), After: "3"}, nil)
+		_ = yield(Page{Entries: make([]Entry, 5), After: "1"}, nil) && yield(Page{After: "2"}, nil) && yield(Page{Entries: make([]Entry, 9), After: "3", Last: true}, nil) &&
+			yield(Page{Entries: make([]Entry, 2), After: "4"}, nil)
 	}
 	var tokens []int
 	_, errs := drain(Pace(t.Context(), pages, func(_ context.Context, n int) error {

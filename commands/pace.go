@@ -104,7 +104,7 @@ func adaptively(ctx context.Context, name string, pulser backends.Pulser, pages 
 			if !yield(page, err) {
 				return
 			}
-			if err != nil || page.After == "" && page.Shard != "" { // the last page of a shard
+			if err != nil || page.Last {
 				continue
 			}
 			mu.Lock()

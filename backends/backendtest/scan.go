@@ -114,16 +114,13 @@ func (s Suite) testScanMark(t *testing.T, b backends.Backend) {
 	query := backends.Query{Match: "mark:*", Count: 50}
 	var got []backends.Entry
 	query.From = make(map[string]backends.Mark)
-	finished := make(map[string]bool)
 	pages := 0
 	for page, err := range s.expected(scanner.Scan(testContext(t), query)) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, page.Entries...)
-		if query.From[page.Shard] = page.After; page.After == "" {
-			finished[page.Shard] = true
-		}
+		query.From[page.Shard] = page.After
 		if pages++; pages == 10 {
 			break
 		}
@@ -131,15 +128,31 @@ func (s Suite) testScanMark(t *testing.T, b backends.Backend) {
 	if len(got) >= len(want) {
 		t.Fatalf("%d keys in %d pages: the walk was over before it could be resumed", len(got), pages)
 	}
+	last := make(map[string]bool)
 	for page, err := range s.expected(scanner.Scan(testContext(t), query)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !finished[page.Shard] {
-			got = append(got, page.Entries...)
+		got = append(got, page.Entries...)
+		if last[page.Shard] {
+			t.Errorf("%s: a page after the last", page.Shard)
 		}
+		query.From[page.Shard], last[page.Shard] = page.After, page.Last
 	}
 	equalKeys(t, "two halves", names(got), want)
+	for shard, ended := range last {
+		if !ended {
+			t.Errorf("%s: no last page", shard)
+		}
+	}
+	if again := s.collect(t, scanner.Scan(testContext(t), query)); len(again) > 0 {
+		t.Errorf("%d keys come after the end of every shard", len(again))
+	}
+	// Marks of servers that are no more.
+	for shard := range query.From {
+		query.From[shard] = "0123456789012345678901234567890123456789" + query.From[shard][strings.LastIndexByte(string(query.From[shard]), ':'):]
+	}
+	equalKeys(t, "from the marks of others", names(s.collect(t, scanner.Scan(testContext(t), query))), want)
 }
 
 func (s Suite) testScanFacts(t *testing.T, b backends.Backend) {

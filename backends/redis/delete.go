@@ -125,7 +125,7 @@ type work struct {
 
 // send writes a page to the nodes.
 func (d *deletion) send(page backends.Page) {
-	w := &work{result: backends.Result{Shard: page.Shard, After: page.After, Done: page.Done, Outcomes: make([]backends.Outcome, len(page.Entries))}}
+	w := &work{result: backends.Result{Shard: page.Shard, After: page.After, Last: page.Last, Done: page.Done, Outcomes: make([]backends.Outcome, len(page.Entries))}}
 	parts := make(map[*remover]*part)
 	for i := range page.Entries {
 		e := &page.Entries[i]

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"iter"
 	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
@@ -72,7 +74,9 @@ type walker struct {
 	typed   bool // the type is compared here, because the server's own filter is missing or leaves marks
 	stopped bool // the reader has had enough
 
+	print   string // tells this process and its slots from others; "" where that is not known
 	cursor  uint64 // of the next SCAN
+	over    bool   // the mark to go on from was the last one
 	asked   bool   // that SCAN is on its way
 	page    keyPage
 	entries [2][]backends.Entry // the reader has one while the other is filled
@@ -82,7 +86,11 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 	if err := w.start(ctx); err != nil {
 		return err
 	}
-	defer func() { w.wire.close() }()
+	defer func() {
+		if w.wire != nil {
+			w.wire.close()
+		}
+	}()
 	if w.isPartOfCluster() && !w.pass(yield, w.alone()) {
 		return nil
 	}
@@ -90,7 +98,7 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 		return nil
 	}
 	// The reader learns of every shard at once, so that it knows the whole.
-	if !w.give(yield, backends.Page{Shard: w.node.addr, After: mark(w.cursor)}) {
+	if !w.give(yield, w.pageAt()) || w.over {
 		return nil
 	}
 	for turn := 0; ; turn = 1 - turn {
@@ -101,11 +109,8 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 		if w.cursor == before && before != 0 {
 			return protocolError("the cursor that SCAN was given")
 		}
-		page := backends.Page{Shard: w.node.addr, Done: 1}
-		if w.cursor != 0 {
-			page.After = mark(w.cursor)
-			page.Done = w.done(w.cursor)
-		}
+		w.over = w.cursor == 0
+		page := w.pageAt()
 		entries := w.entries[turn][:0]
 		err := w.retry(ctx, func(ctx context.Context) (err error) {
 			entries, err = w.facts(ctx, entries[:0])
@@ -116,13 +121,54 @@ func (w *walker) run(ctx context.Context, yield func(backends.Page, error) bool)
 		}
 		w.entries[turn] = entries
 		page.Entries = w.keep(entries)
-		if !w.pass(yield, w.probe.notices()...) || !w.give(yield, page) || w.cursor == 0 {
+		if !w.pass(yield, w.probe.notices()...) || !w.give(yield, page) || w.over {
 			return nil
 		}
 	}
 }
 
-func mark(cursor uint64) backends.Mark { return backends.Mark(strconv.FormatUint(cursor, 10)) }
+// pageAt is an empty page at the place where the walk is.
+func (w *walker) pageAt() backends.Page {
+	page := backends.Page{Shard: w.node.addr, Last: w.over, Done: 1}
+	at := end
+	if !w.over {
+		at = strconv.FormatUint(w.cursor, 10)
+		page.Done = w.done(w.cursor)
+	}
+	page.After = backends.Mark(w.print + ":" + at)
+	return page
+}
+
+// end is the place behind the last key.
+const end = "end"
+
+// goOn takes the walk to a mark, or to the beginning where the mark is another
+// server's. A mark is "PRINT:CURSOR".
+func (w *walker) goOn(from backends.Mark) error {
+	print, at, ok := strings.Cut(string(from), ":")
+	cursor, err := strconv.ParseUint(at, 10, 64)
+	if !ok || err != nil && at != end {
+		return fmt.Errorf("bad mark %q: it must come from a page", from)
+	}
+	if print == w.print && print != "" {
+		w.cursor, w.over = cursor, at == end
+	}
+	return nil
+}
+
+// footprint tells a server process, and in a cluster the slots that it answers for,
+// from others: where either is new, keys may be where a walk has been.
+func (p profile) footprint(slots []slotRange) string {
+	if p.runID == "" {
+		return ""
+	}
+	if len(slots) == 0 {
+		return p.runID
+	}
+	h := fnv.New64a()
+	fmt.Fprint(h, slots)
+	return p.runID + "-" + strconv.FormatUint(h.Sum64(), 36)
+}
 
 // start learns what the server is and where the walk begins.
 func (w *walker) start(ctx context.Context) (err error) {
@@ -138,9 +184,10 @@ func (w *walker) start(ctx context.Context) (err error) {
 	if w.q.Type != "" && !w.typed {
 		w.probe.want &^= backends.FactType // the filter has told
 	}
+	w.print = w.profile.footprint(w.slots)
 	if from := w.q.From[w.node.addr]; from != "" {
-		if w.cursor, err = strconv.ParseUint(string(from), 10, 64); err != nil {
-			return fmt.Errorf("bad mark %q: it must come from a page of this shard", from)
+		if err := w.goOn(from); err != nil || w.over {
+			return err
 		}
 	}
 	w.wire, err = w.c.dialWire(ctx, w.node)
