@@ -34,7 +34,7 @@ type Store interface {
 
 // An Editor changes a single key. Every method returns ErrMiss when it is absent.
 type Editor interface {
-	Delete(ctx context.Context, key string) error
+	Remove(ctx context.Context, key string) error
 	// Touch gives the key another TTL: NoTTL or 0 for none.
 	Touch(ctx context.Context, key string, ttl time.Duration) error
 	// Swap replaces the value if the key's CAS number is still cas, and returns

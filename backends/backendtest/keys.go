@@ -116,12 +116,12 @@ func (s Suite) testEdit(t *testing.T, b backends.Backend) {
 		if err != nil || v.TTL < 39*24*time.Hour || v.TTL > 40*24*time.Hour+time.Second {
 			t.Errorf("TTL of %q is %v after Touch, %v", key, v.TTL, err)
 		}
-		if err := editor.Delete(testContext(t), key); err != nil {
-			t.Errorf("Delete(%q): %v", key, err)
+		if err := editor.Remove(testContext(t), key); err != nil {
+			t.Errorf("Remove(%q): %v", key, err)
 		}
 		for name, err := range map[string]error{
 			"Get":    func() error { _, err := store.Get(testContext(t), key); return err }(),
-			"Delete": editor.Delete(testContext(t), key),
+			"Remove": editor.Remove(testContext(t), key),
 			"Touch":  editor.Touch(testContext(t), key, time.Hour),
 			"Swap":   editor.Swap(testContext(t), key, nil, 0, cas),
 		} {

@@ -12,8 +12,8 @@ import (
 	"github.com/cachectl/cachectl/backends"
 )
 
-// Delete removes a key from every node that holds it.
-func (c *cache) Delete(ctx context.Context, key string) error {
+// Remove deletes a key from every node that holds it.
+func (c *cache) Remove(ctx context.Context, key string) error {
 	return c.edit(ctx, key, func(ctx context.Context, n *node) error {
 		if plain(key) {
 			return n.one(ctx, func(client *memcache.Client) error { return client.Delete(key) })
