@@ -42,9 +42,10 @@ func (c *cache) Inspect(ctx context.Context, want backends.Facts, keys iter.Seq[
 // An inspection is one Inspect under way.
 type inspection struct {
 	*cache
-	want backends.Facts
-	gone map[*node]bool
-	said map[string]bool // notices, each of which comes once a node
+	want  backends.Facts
+	begun bool
+	gone  map[*node]bool
+	said  map[string]bool // notices, each of which comes once a node
 }
 
 // A found is what one node tells of a batch.
@@ -59,10 +60,17 @@ type found struct {
 func (in *inspection) ask(ctx context.Context, keys []string) (entries []backends.Entry, troubles []error) {
 	all := make([]found, len(in.nodes))
 	in.each(func(i int, n *node) {
-		if !in.gone[n] {
-			all[i] = in.findOn(ctx, n, keys)
+		if in.gone[n] {
+			return
 		}
+		if !in.begun {
+			if all[i].err = n.freshProfile(ctx, in.want); all[i].err != nil {
+				return
+			}
+		}
+		all[i] = in.findOn(ctx, n, keys)
 	})
+	in.begun = true
 	for i, n := range in.nodes {
 		if all[i].err != nil {
 			in.gone[n] = true
@@ -81,7 +89,15 @@ func (in *inspection) ask(ctx context.Context, keys []string) (entries []backend
 			case !ok:
 			case holder < 0:
 				holder = i
-				entries = append(entries, it.entry(in.want, all[i].profile, it.exp, it.la))
+				e := it.entry(in.want, all[i].profile, it.exp, it.la)
+				switch {
+				case !in.want.Has(backends.FactGuard) || all[i].profile.noCAS:
+				case it.cas == 0:
+					troubles = append(troubles, in.once(noGuard(in.nodes[i], "answer"))...)
+				case len(in.nodes) > 1:
+					e.Guard = guardOf(it.cas, in.nodes[i].addr)
+				}
+				entries = append(entries, e)
 			default:
 				troubles = append(troubles, in.once(in.duplicate(key, in.nodes[holder], in.nodes[i]))...)
 			}
@@ -117,7 +133,7 @@ func (in *inspection) notices(n *node, f *found) (all []error) {
 		if f.mode != byMe && in.want.Has(backends.FactElements) && m.what == lengthUnknown {
 			continue // mg and gets tell it
 		}
-		all = append(all, in.once(&backends.Notice{Shard: n.addr, What: m.what, Err: m.err})...)
+		all = append(all, in.once(&backends.Notice{Shard: n.addr, What: m.what, Facts: m.fact, Err: m.err})...)
 	}
 	return all
 }

@@ -165,6 +165,10 @@ func (it *item) entry(want backends.Facts, p profile, ttl, idle int64) backends.
 		e.Idle = seconds(max(idle, 0))
 		e.Have |= backends.FactIdle
 	}
+	if want.Has(backends.FactGuard) && it.cas != 0 {
+		e.Guard = guardOf(it.cas, "")
+		e.Have |= backends.FactGuard
+	}
 	if want.Has(backends.FactElements) {
 		if n, ok := p.valueSize(it); ok {
 			e.Elements = n

@@ -16,6 +16,8 @@ type profile struct {
 	items   int64         // keys, expired ones that nobody found yet included
 	itemMax int64         // item_size_max: the most bytes that an item may have with everything around it
 	header  int64         // bytes of an item beside key and value; 0: unknown
+	run     string        // names the process, see runID
+	noCAS   bool          // CAS numbers are switched off (-C)
 }
 
 // The header of an item on a 64-bit machine is 48 bytes, and 8 of CAS unless
@@ -33,6 +35,7 @@ func (n *node) learn(c *conn, values, conf map[string]string, at time.Time) prof
 	}
 	p.items, _ = strconv.ParseInt(values["curr_items"], 10, 64)
 	p.itemMax, _ = strconv.ParseInt(conf["item_size_max"], 10, 64)
+	p.run, p.noCAS = runID(values), conf["cas_enabled"] == "no"
 	if values["pointer_size"] == "64" {
 		switch conf["cas_enabled"] {
 		case "yes":

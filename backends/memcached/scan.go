@@ -79,6 +79,9 @@ type walker struct {
 	worst   error // the first of them
 	entries []backends.Entry
 	scratch []byte
+
+	unguarded bool // an item came without CAS number from a server that does not say why
+	told      bool // and that was said
 }
 
 func (w *walker) run(ctx context.Context) (err error) {
@@ -92,6 +95,7 @@ func (w *walker) run(ctx context.Context) (err error) {
 	if w.profile, err = w.node.profile(ctx, true); err != nil {
 		return err
 	}
+	w.node.vouch(w.q.Want, w.profile)
 	if err := w.start(ctx); err != nil {
 		if refused(err) {
 			err = fmt.Errorf("its keys cannot be listed: lru_crawler metadump: %w", err)
@@ -206,6 +210,7 @@ func (w *walker) take(line []byte) {
 		}
 		it.hasExp, it.hasLa = it.hasExp && w.profile.clocked, it.hasLa && w.profile.clocked
 		e = it.entry(w.q.Want, w.profile, it.exp-w.now, w.now-it.la)
+		w.unguarded = w.unguarded || it.cas == 0 && w.q.Want.Has(backends.FactGuard) && !w.profile.noCAS
 	}
 	e.Type, e.Have = stringType, e.Have|backends.FactType
 	if w.entries == nil {
@@ -221,20 +226,23 @@ const stringType = "string"
 func (w *walker) give(after backends.Mark, done float64) bool {
 	page := backends.Page{Shard: w.node.addr, Entries: w.entries, After: after, Done: done}
 	w.entries = nil
+	if w.unguarded && !w.told {
+		w.told = true
+		if !w.yield(backends.Page{}, noGuard(w.node, "dump")) {
+			return false
+		}
+	}
 	return w.yield(page, nil)
 }
 
 // notices tell what this server's dump cannot.
 func (w *walker) notices() []*backends.Notice {
 	var all []*backends.Notice
-	say := func(what string, err error) {
-		all = append(all, &backends.Notice{Shard: w.node.addr, What: what, Err: err})
-	}
 	if w.mode == byLRU {
-		say("some keys may be missing, mostly those in use right now", w.whyLRU())
+		all = append(all, &backends.Notice{Shard: w.node.addr, What: "some keys may be missing, mostly those in use right now", Err: w.whyLRU()})
 	}
-	for _, missing := range w.profile.missing(w.q.Want, true) {
-		say(missing.what, missing.err)
+	for _, m := range w.profile.missing(w.q.Want, true) {
+		all = append(all, &backends.Notice{Shard: w.node.addr, What: m.what, Facts: m.fact, Err: m.err})
 	}
 	return all
 }
@@ -253,24 +261,31 @@ func (w *walker) whyLRU() error {
 type missing struct {
 	what string
 	err  error
+	fact backends.Facts // no entry has it; 0 where that is not sure
 }
 
-const lengthUnknown = "value length is unknown"
+const (
+	lengthUnknown = "value length is unknown"
+	noGuards      = "whether a key is written again cannot be told"
+)
 
 // missing lists the facts of want that this server's items do not have. A dump
 // tells client flags, from 1.6.24; "me" does not.
 func (p profile) missing(want backends.Facts, dump bool) (all []missing) {
 	if want.Has(backends.FactFreq) {
-		all = append(all, missing{"access frequency is unknown", errors.New("memcached keeps no access counter")})
+		all = append(all, missing{what: "access frequency is unknown", err: errors.New("memcached keeps no access counter")})
 	}
 	if want.Has(backends.FactEncoding) {
-		all = append(all, missing{"encoding is unknown", errors.New("memcached stores bytes and nothing about them")})
+		all = append(all, missing{what: "encoding is unknown", err: errors.New("memcached stores bytes and nothing about them")})
 	}
 	if !p.clocked && want&(backends.FactTTL|backends.FactIdle) != 0 && dump {
-		all = append(all, missing{"TTL and idle time are unknown", errors.New("the server does not tell its clock")})
+		all = append(all, missing{what: "TTL and idle time are unknown", err: errors.New("the server does not tell its clock")})
 	}
 	if want.Has(backends.FactElements) && (!dump || !p.version.atLeast(1, 6, 24) || p.header == 0) {
-		all = append(all, missing{lengthUnknown, errors.New("the server tells an item's size, but not whether 4 bytes of it are client flags")})
+		all = append(all, missing{what: lengthUnknown, err: errors.New("the server tells an item's size, but not whether 4 bytes of it are client flags")})
+	}
+	if want.Has(backends.FactGuard) && p.noCAS {
+		all = append(all, missing{noGuards, errors.New("the server keeps no CAS numbers (-C)"), backends.FactGuard})
 	}
 	return all
 }
