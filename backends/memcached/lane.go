@@ -1,0 +1,181 @@
+package memcached
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cachectl/cachectl/backends"
+)
+
+// A lane is one node's side of a deletion: one connection of its own, which does
+// not end with the context, and the batches that are on their way over it.
+type lane struct {
+	*node
+	run    *deletion
+	conn   *conn
+	manner manner // how this server is told to delete; 0: not known yet
+	other  bool   // it is another process than the one that told the guards
+	sent   []*batch
+	number uint64 // of the next command
+	buffer []byte
+	tries  int   // of connecting, since the last answer
+	lost   error // why the node takes no more
+	told   bool
+}
+
+// window is how many batches may be unanswered. What a server says to these fits
+// into the buffers of a connection, so that it never waits for us to read while
+// we wait for it to read.
+const window = 2
+
+// mostTries is how often a broken connection is replaced before the node counts
+// as lost; the wait before each doubles.
+const (
+	mostTries = 3
+	firstWait = 50 * time.Millisecond
+)
+
+// ready connects, and tells whether the node can do what a sheet wants of it. A
+// node that cannot be reached is no error here.
+func (l *lane) ready(s *sheet) error {
+	for l.conn == nil && l.lost == nil {
+		if err := l.connect(); err != nil {
+			l.mend(err)
+		}
+	}
+	if s.guards != nil && l.manner == byDelete {
+		return &opError{addr: l.addr, kind: &backends.UnsupportedError{Backend: l.run.name, Capability: "Deleter"},
+			err: errors.New("the server cannot leave keys alone that were written again: that takes the meta commands of memcached 1.6.10 or newer")}
+	}
+	return nil
+}
+
+// send sends a part in batches, and reads answers where there are too many
+// unanswered ones.
+func (l *lane) send(p *part) {
+	for from := 0; from < len(p.did); {
+		b := &batch{part: p}
+		from = b.fill(from, l.manner)
+		l.push(b)
+	}
+}
+
+func (l *lane) push(b *batch) {
+	if len(b.entries) == 0 {
+		return
+	}
+	for len(l.sent) >= window {
+		l.answer()
+	}
+	switch {
+	case l.lost != nil:
+		b.fail(fail(context.Background(), l.addr, l.lost))
+		return
+	case l.run.ctx.Err() != nil:
+		b.fail(fmt.Errorf("not sent: %w", context.Cause(l.run.ctx)))
+		return
+	}
+	b.first = l.number
+	l.number += uint64(len(b.entries))
+	l.sent = append(l.sent, b)
+	if err := l.write(b); err != nil {
+		l.mend(err)
+	}
+}
+
+func (l *lane) write(b *batch) error {
+	l.buffer = b.encode(l.buffer[:0], l)
+	return l.conn.send(l.buffer)
+}
+
+// answer reads the answers to the oldest batch. If the connection breaks, it
+// comes back with a new one, or with no batch at all when the node is lost.
+func (l *lane) answer() {
+	b := l.sent[0]
+	l.conn.SetDeadline(l.run.deadline())
+	if err := b.read(l.conn, b.manner(l)); err != nil {
+		l.mend(err)
+		return
+	}
+	l.tries = 0
+	l.sent = l.sent[1:]
+	if again := b.commit(b.manner(l)); again != nil {
+		l.push(again)
+	}
+}
+
+// mend replaces the connection after err, and sends again what was not
+// answered. Deleting bears that: a key that the first attempt deleted is Gone at
+// the second. When that does not help, the node is lost.
+func (l *lane) mend(err error) {
+	for {
+		l.hangUp()
+		if l.tries == mostTries || err != nil && !broken(err) || l.run.ctx.Err() != nil {
+			l.lose(err)
+			return
+		}
+		l.tries++
+		select {
+		case <-l.run.ctx.Done():
+		case <-time.After(firstWait << (l.tries - 1)):
+		}
+		if err = l.connect(); err == nil {
+			err = l.again()
+		}
+		if err == nil {
+			return
+		}
+	}
+}
+
+func (l *lane) again() error {
+	for _, b := range l.sent {
+		b.reset()
+		if err := l.write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connect makes a connection, and finds out what the server behind it can do.
+func (l *lane) connect() error {
+	c, err := l.dial(l.run.ctx)
+	if err != nil {
+		return err
+	}
+	c.ctx = context.WithoutCancel(l.run.ctx)
+	c.extend()
+	how, err := c.probeDelete()
+	if err == nil && l.manner != 0 && how != l.manner {
+		err = fmt.Errorf("%w: the server has other commands than a moment ago", errProtocol)
+	}
+	if err == nil {
+		l.other, err = l.restarted(c)
+	}
+	if err != nil {
+		c.Close()
+		return err
+	}
+	l.conn, l.manner = c, how
+	return nil
+}
+
+// lose gives the node up.
+func (l *lane) lose(err error) {
+	l.lost = err
+	for _, b := range l.sent {
+		b.reset()
+		b.fail(fail(context.Background(), l.addr, err))
+	}
+	l.sent = nil
+}
+
+func (l *lane) hangUp() {
+	if l.conn != nil {
+		l.conn.Close()
+		l.conn = nil
+	}
+}
