@@ -2,7 +2,6 @@ package memcached
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -139,23 +138,7 @@ func (c *conn) optional(arg statsArg) (map[string]string, error) {
 func (c *cache) Stats(ctx context.Context) ([]backends.Stats, error) {
 	ctx, release := c.bound(ctx)
 	defer release()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	stats, errs := make([]backends.Stats, len(c.nodes)), make([]error, len(c.nodes))
-	c.each(func(i int, n *node) { stats[i], errs[i] = n.stats(ctx) })
-	var all []backends.Stats
-	for i := range stats {
-		if errs[i] == nil {
-			all = append(all, stats[i])
-		} else {
-			errs[i] = c.lost(ctx, c.nodes[i], errs[i])
-		}
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return all, errors.Join(errs...)
+	return c.gather(ctx, (*node).stats)
 }
 
 func (n *node) stats(ctx context.Context) (backends.Stats, error) {
