@@ -40,8 +40,14 @@ func (c *cache) Delete(ctx context.Context, pages iter.Seq2[backends.Page, error
 			return !d.stopped
 		}
 		defer d.close()
-		if err := d.run(pages); d.settle(0) && err != nil {
-			d.yield(backends.Result{}, err)
+		err := d.run(pages)
+		if d.settle(0) {
+			if err == nil && ctx.Err() != nil { // a source that this silenced must not look like the end
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				d.yield(backends.Result{}, err)
+			}
 		}
 	}
 }
@@ -63,6 +69,11 @@ type deletion struct {
 // answers coming early: a page of answers takes a tenth of it.
 const slowSource = 10 * time.Millisecond
 
+// pagesAhead is how many pages a node a fast source may be ahead of its results;
+// the window bounds how many commands that are. A walk that few keys match has
+// small pages, and to wait for each alone is what takes the time.
+const pagesAhead = 16
+
 // run takes the pages one by one. Its error ends the stream, behind the results.
 func (d *deletion) run(pages iter.Seq2[backends.Page, error]) error {
 	var asked time.Time
@@ -81,7 +92,7 @@ func (d *deletion) run(pages iter.Seq2[backends.Page, error]) error {
 			if err := d.take(page); err != nil {
 				return err
 			}
-			ahead := len(d.order)
+			ahead := pagesAhead * len(d.order)
 			if slow {
 				ahead = 0
 			}
@@ -90,10 +101,6 @@ func (d *deletion) run(pages iter.Seq2[backends.Page, error]) error {
 			}
 		}
 		asked = time.Now()
-	}
-	// A source that a cancelled context silenced must not look like the end.
-	if d.ctx.Err() != nil {
-		return context.Cause(d.ctx)
 	}
 	return nil
 }
@@ -118,6 +125,9 @@ func (d *deletion) take(page backends.Page) error {
 		if err := l.ready(s); err != nil {
 			return err
 		}
+	}
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
 	}
 	for _, l := range lanes {
 		p := &part{sheet: s, lane: l, did: make([]verdict, len(page.Entries)), open: s.live}

@@ -238,3 +238,72 @@ func FuzzVersion(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDeleteCommands: whatever keys and guards are, each command is one line
+// whose words are md, a key, and flags of ours.
+func FuzzDeleteCommands(f *testing.F) {
+	for _, key := range hostileKeys() {
+		f.Add(key, "17@h:1")
+	}
+	f.Fuzz(func(t *testing.T, key, guard string) {
+		s := newSheet(backends.Page{Entries: []backends.Entry{{Key: key}, {Key: key, Have: backends.FactGuard, Guard: guard}}})
+		for _, how := range []manner{quietly, aloud, byDelete} {
+			l := &lane{node: &node{addr: "h:1"}, manner: how}
+			p := &part{sheet: s, lane: l, did: make([]verdict, 2), open: s.live}
+			b := &batch{part: p, first: 7}
+			if b.fill(0, how) != 2 {
+				t.Fatal("not all entries taken")
+			}
+			lines := strings.SplitAfter(string(b.encode(nil, l)), "\r\n")
+			if how == quietly && lines[len(b.entries)] != "mn\r\n" {
+				t.Fatalf("%q", lines)
+			}
+			for _, line := range lines[:len(b.entries)] {
+				words := strings.Split(strings.TrimSuffix(line, "\r\n"), " ")
+				if strings.ContainsAny(strings.TrimSuffix(line, "\r\n"), "\r\n\x00") || len(words) > 6 || words[0] != map[bool]string{true: "delete", false: "md"}[how == byDelete] || len(words[1]) > maxKey {
+					t.Fatalf("%q", line)
+				}
+				if decoded, err := base64.StdEncoding.DecodeString(words[1]); words[1] != key && (err != nil || string(decoded) != key || words[2] != "b") {
+					t.Fatalf("%q", line)
+				}
+				for _, word := range words[2:] {
+					if word != "b" && word != "q" && strings.Trim(word[1:], "0123456789") != "" {
+						t.Fatalf("%q", line)
+					}
+				}
+			}
+		}
+	})
+}
+
+// FuzzDeleteAnswers: whatever a server says, no key has two verdicts, and in a
+// batch that was not answered to its end none.
+func FuzzDeleteAnswers(f *testing.F) {
+	for _, text := range []string{
+		"MN\r\n", "NF O7\r\nEX O8\r\nMN\r\n", "NF O9 \r\nMN\r\n", "SERVER_ERROR x\r\nMN\r\n", "NF O7\r\nNF O7\r\nMN\r\n", "HD O7\r\nNF O8\r\nEX O9\r\n",
+		"DELETED\r\nNOT_FOUND\r\nERROR\r\n", "NF O10\r\nMN\r\n", "NF", "",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, how := range []manner{quietly, aloud, byDelete} {
+			s := newSheet(backends.Page{Entries: []backends.Entry{{Key: "a"}, {Key: "b"}, {Key: "c"}}})
+			p := &part{sheet: s, did: make([]verdict, 3), open: 3}
+			b := &batch{part: p, first: 7}
+			b.fill(0, how)
+			if err := b.read(heard(text), how); err != nil {
+				if p.open != 3 || p.did[0]+p.did[1]+p.did[2] != 0 {
+					t.Fatalf("%v, %v", p.did, err)
+				}
+				continue
+			}
+			left := 0
+			if again := b.commit(how); again != nil {
+				left = len(again.entries)
+			}
+			if p.open != left {
+				t.Fatalf("%d open, %d to ask again", p.open, left)
+			}
+		}
+	})
+}

@@ -15,20 +15,21 @@ type lane struct {
 	*node
 	run    *deletion
 	conn   *conn
-	manner manner // how this server is told to delete; 0: not known yet
-	other  bool   // it is another process than the one that told the guards
-	sent   []*batch
-	number uint64 // of the next command
+	manner manner   // how this server is told to delete; 0: not known yet
+	other  bool     // it is another process than the one that told the guards
+	sent   []*batch // and not answered, in order
+	open   int      // commands in them
+	number uint64   // of the next command
 	buffer []byte
 	tries  int   // of connecting, since the last answer
 	lost   error // why the node takes no more
 	told   bool
 }
 
-// window is how many batches may be unanswered. What a server says to these fits
+// window is how many commands may be unanswered. What a server says to these fits
 // into the buffers of a connection, so that it never waits for us to read while
 // we wait for it to read.
-const window = 2
+const window = 2 * batchKeys
 
 // mostTries is how often a broken connection is replaced before the node counts
 // as lost; the wait before each doubles.
@@ -66,7 +67,7 @@ func (l *lane) push(b *batch) {
 	if len(b.entries) == 0 {
 		return
 	}
-	for len(l.sent) >= window {
+	for len(l.sent) > 0 && l.open+len(b.entries) > window {
 		l.answer()
 	}
 	switch {
@@ -80,6 +81,7 @@ func (l *lane) push(b *batch) {
 	b.first = l.number
 	l.number += uint64(len(b.entries))
 	l.sent = append(l.sent, b)
+	l.open += len(b.entries)
 	if err := l.write(b); err != nil {
 		l.mend(err)
 	}
@@ -101,6 +103,7 @@ func (l *lane) answer() {
 	}
 	l.tries = 0
 	l.sent = l.sent[1:]
+	l.open -= len(b.entries)
 	if again := b.commit(b.manner(l)); again != nil {
 		l.push(again)
 	}
@@ -170,7 +173,7 @@ func (l *lane) lose(err error) {
 		b.reset()
 		b.fail(fail(context.Background(), l.addr, err))
 	}
-	l.sent = nil
+	l.sent, l.open = nil, 0
 }
 
 func (l *lane) hangUp() {
