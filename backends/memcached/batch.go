@@ -140,9 +140,8 @@ func (b *batch) read(c *conn, how manner) error {
 // classic are the answers to "delete".
 var classic = map[string]verdict{"DELETED": deleted, "NOT_FOUND": gone}
 
-// readQuiet reads up to MN. The numbers tell whom an answer is about: never the
-// key that a server can be asked to repeat, which in versions since 1.6.10 is
-// not always what was sent.
+// readQuiet reads up to MN. Numbers tell whom an answer is about. A server can be
+// asked to repeat the key as well, but does not always repeat what was sent.
 func (b *batch) readQuiet(c *conn) error {
 	for lines := 0; ; lines++ {
 		line, err := c.line()

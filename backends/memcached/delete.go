@@ -65,8 +65,8 @@ type deletion struct {
 	stopped bool // the reader has had enough
 }
 
-// slowSource is how long a source takes that does not live on the server's
-// answers coming early: a page of answers takes a tenth of it.
+// slowSource tells a source that is paced from one that is not, by the time that
+// its last page took. A page's answers take about a tenth of this.
 const slowSource = 10 * time.Millisecond
 
 // pagesAhead is how many pages a node a fast source may be ahead of its results;

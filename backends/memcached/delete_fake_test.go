@@ -131,11 +131,7 @@ func TestQuietErrors(t *testing.T) {
 // TestConnectionBreaksInMidBatch: what was not answered goes again; what the
 // first attempt deleted is Gone then. Three breaks in a row lose the node.
 func TestConnectionBreaksInMidBatch(t *testing.T) {
-	for breaks, want := range map[int]map[backends.Verb]int{
-		1:   {backends.Deleted: 2500, backends.Gone: 500},
-		3:   {backends.Deleted: 1500, backends.Gone: 1500},
-		100: {backends.Deleted: 0, backends.Failed: 3000},
-	} {
+	for _, breaks := range []int{1, 3, 100} {
 		s, names := stocked(3000)
 		left := breaks
 		s.twist = func(s *fakeStore, key, number string, w *bufio.Writer) (bool, bool) {
@@ -151,7 +147,7 @@ func TestConnectionBreaksInMidBatch(t *testing.T) {
 		got := deleteAll(t.Context(), c, pagesOf(f.Addr, entriesOf(names...), 1000))
 		told := got.counts[backends.Deleted] + got.counts[backends.Gone]
 		if breaks < 100 && (len(got.errs) > 0 || len(s.keys) > 0 || told != 3000 || got.counts[backends.Gone] > breaks*500) {
-			t.Errorf("%d breaks: %v, want about %v; %v", breaks, got.counts, want, got.errs)
+			t.Errorf("%d breaks: %v, %v", breaks, got.counts, got.errs)
 		}
 		if breaks == 100 && (!errors.Is(got.ends(), backends.ErrUnreachable) || got.counts[backends.Deleted] > 0 || got.counts[backends.Failed] < 1000) {
 			t.Errorf("%d breaks: %v, %v", breaks, got.counts, got.errs)

@@ -307,3 +307,29 @@ func TestDeleteOnSeveralNodes(t *testing.T) {
 		}
 	})
 }
+
+// TestDeleteThroughTLSAndLogin: the connection of a deletion is made like any other.
+func TestDeleteThroughTLSAndLogin(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v servers.Version) {
+		secure, locked := servers.Memcached(t, v, servers.Options{TLS: true}), startAuth(t, v)
+		for _, url := range []string{
+			strings.Replace(target(secure), "memcached:", "memcacheds:", 1) + "?tls_ca=" + secure.CA + "&tls_cert=" + secure.Cert + "&tls_key=" + secure.Key,
+			strings.Replace(target(locked), "//", "//app:secret@", 1),
+		} {
+			c := openURL(t, url)
+			var keys []string
+			for i := range 20_000 {
+				keys = append(keys, fmt.Sprintf("%0200d", i))
+			}
+			for _, key := range []string{keys[0], keys[9999], keys[19_999]} {
+				if err := c.Set(t.Context(), key, nil, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := deleteAll(t.Context(), c, backends.Pages(slices.Values(keys), 7000))
+			if !maps.Equal(got.counts, map[backends.Verb]int{backends.Deleted: 3, backends.Gone: 19_997}) || len(got.errs) > 0 {
+				t.Errorf("%v, %v", got.counts, got.errs)
+			}
+		}
+	})
+}
