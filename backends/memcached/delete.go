@@ -225,7 +225,7 @@ type part struct {
 // What no server would take for a key is refused here, before a byte is written.
 func newSheet(page backends.Page) *sheet {
 	n := len(page.Entries)
-	s := &sheet{live: n, page: backends.Result{Shard: strings.Clone(page.Shard), After: page.After, Done: page.Done}}
+	s := &sheet{live: n, page: backends.Result{Shard: strings.Clone(page.Shard), After: page.After, Last: page.Last, Done: page.Done}}
 	if n == 0 {
 		return s
 	}

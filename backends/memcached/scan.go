@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/cachectl/cachectl/backends"
 )
@@ -13,8 +14,7 @@ import (
 // Scan dumps all nodes in parallel. A node's dump cannot be resumed: its order
 // changes with every key that comes and goes. So the Mark of a page stands for
 // the beginning, and a walk that goes on from one brings keys again that came
-// before, as it may; a node that was walked to its end has the empty Mark, as
-// everywhere.
+// before, as it may; that of the last page stands for the end.
 //
 // Keys that two nodes hold come from both, on pages of their own: no client
 // that knows its servers writes to two.
@@ -39,8 +39,21 @@ func (c *cache) Scan(ctx context.Context, q backends.Query) iter.Seq2[backends.P
 	}
 }
 
-// again is the Mark of every page but the last.
-const again backends.Mark = "again"
+// The places of a walk. A Mark is "RUN:PLACE", where RUN names the process.
+const (
+	again = "again" // every page but the last
+	end   = "end"
+)
+
+// goOn takes the walk to a mark, and tells whether that is its end. Marks of other
+// processes stand for the beginning.
+func (w *walker) goOn(from backends.Mark) (over bool, err error) {
+	run, place, ok := strings.Cut(string(from), ":")
+	if !ok || place != again && place != end {
+		return false, fmt.Errorf("bad mark %q: it must come from a page", from)
+	}
+	return place == end && run == w.profile.run && run != "", nil
+}
 
 // walk brings one node's pages.
 func (c *cache) walk(ctx context.Context, n *node, q backends.Query) iter.Seq2[backends.Page, error] {
@@ -85,15 +98,18 @@ type walker struct {
 }
 
 func (w *walker) run(ctx context.Context) (err error) {
-	if from := w.q.From[w.node.addr]; from != "" && from != again {
-		return fmt.Errorf("bad mark %q: it must come from a page of this shard", from)
-	}
-	if w.q.Type != "" && w.q.Type != stringType {
-		w.give("", 1)
-		return nil
-	}
 	if w.profile, err = w.node.profile(ctx, true); err != nil {
 		return err
+	}
+	over := w.q.Type != "" && w.q.Type != stringType
+	if from := w.q.From[w.node.addr]; from != "" && !over {
+		if over, err = w.goOn(from); err != nil {
+			return err
+		}
+	}
+	if over {
+		w.give(end, 1)
+		return nil
 	}
 	w.node.vouch(w.q.Want, w.profile)
 	if err := w.start(ctx); err != nil {
@@ -122,7 +138,7 @@ func (w *walker) run(ctx context.Context) (err error) {
 			w.give(again, 1)
 			return fmt.Errorf("%d of %d lines of the dump make no sense: %w", w.bad, w.lines, w.worst)
 		default:
-			w.give("", 1)
+			w.give(end, 1)
 			return nil
 		}
 	}
@@ -223,8 +239,8 @@ func (w *walker) take(line []byte) {
 const stringType = "string"
 
 // give hands the page to the reader and tells whether it wants more.
-func (w *walker) give(after backends.Mark, done float64) bool {
-	page := backends.Page{Shard: w.node.addr, Entries: w.entries, After: after, Done: done}
+func (w *walker) give(place string, done float64) bool {
+	page := backends.Page{Shard: w.node.addr, Entries: w.entries, After: backends.Mark(w.profile.run + ":" + place), Last: place == end, Done: done}
 	w.entries = nil
 	if w.unguarded && !w.told {
 		w.told = true
