@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"strings"
@@ -32,6 +33,7 @@ type bulk struct {
 	nul       bool
 	passes    int
 	failures  string
+	recording
 
 	source source
 	spared atomic.Int64 // keys that a never_delete pattern kept out
@@ -66,12 +68,17 @@ func (o *bulk) add(cmd *cobra.Command, env *Env) {
 	o.pace.add(cmd)
 	f.IntVar(&o.passes, "passes", 1, "walk so often; each pass changes what it finds, and tells how much")
 	f.StringVar(&o.failures, "failures", "", "write the keys that failed to a `file`, fit for --key-file")
+	o.recording.add(cmd)
 	o.output.add(cmd)
 }
 
 // run is the whole of it.
 func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	ctx := cmd.Context()
+	patterns, err := o.load(cmd, env, patterns)
+	if err != nil {
+		return err
+	}
 	ro, err := o.parse(cmd, env, patterns)
 	if err != nil {
 		return err
@@ -95,8 +102,13 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	if o.dryRun {
 		return o.list(ctx, env, ro, b)
 	}
-	if err := o.approve(ctx, env, b, t); err != nil {
-		return err
+	if o.journal == nil {
+		err = o.approve(cmd, env, b, t, patterns)
+	} else {
+		err = o.goOn(ctx, env, b, t)
+	}
+	if err != nil {
+		return errors.Join(err, o.journal.Close())
 	}
 	return o.change(ctx, env, ro, b)
 }
@@ -119,6 +131,8 @@ func (o *bulk) parse(cmd *cobra.Command, env *Env, patterns []string) (render.Op
 	switch {
 	case o.passes < 1:
 		return ro, usagef("bad --passes %d: it is at least 1", o.passes)
+	case o.passes > 1 && o.source.listed:
+		return ro, usagef("--passes goes with a search: keys that are named are not looked for again")
 	case o.nul && !o.dryRun:
 		return ro, usagef("-0 goes with --dry-run")
 	case o.nul && (o.output.format != "" || o.output.jq != ""):
@@ -139,6 +153,13 @@ func (o *bulk) choose(env *Env, patterns []string) error {
 		keys, err := o.keyFile.read(env)
 		o.source = source{selection: &o.selection, listed: true, keys: keys}
 		return err
+	}
+	if o.state.Listed {
+		if err := o.selection.parse(nil); err != nil {
+			return err
+		}
+		o.source = source{selection: &o.selection, listed: true, keys: o.state.List}
+		return nil
 	}
 	if err := o.selection.parse(patterns); err != nil {
 		return err
@@ -210,7 +231,7 @@ func (o *bulk) list(ctx context.Context, env *Env, ro render.Options, b backends
 		}
 	}
 	keys, bytes, sized := int64(0), int64(0), int64(0)
-	pages := backends.Observe(aside(lost, o.limits.hold(o.source.pages(ctx, b, want))), func(p backends.Page) {
+	pages := backends.Observe(aside(lost, o.limits.hold(o.source.pages(ctx, b, nil, want))), func(p backends.Page) {
 		progress.page(p)
 		keys += int64(len(p.Entries))
 		for i := range p.Entries {
@@ -240,7 +261,8 @@ func (o *bulk) list(ctx context.Context, env *Env, ro render.Options, b backends
 }
 
 // approve makes the plan, holds it against the limits and asks.
-func (o *bulk) approve(ctx context.Context, env *Env, b backends.Backend, t *target) error {
+func (o *bulk) approve(cmd *cobra.Command, env *Env, b backends.Backend, t *target, patterns []string) error {
+	ctx := cmd.Context()
 	lost := newTrouble(env)
 	p := planner{source: &o.source, count: o.limits.counts(), lost: lost, progress: newWalkProgress(env, "keys counted", false)}
 	lost.before = p.progress.clear
@@ -265,7 +287,26 @@ func (o *bulk) approve(ctx context.Context, env *Env, b backends.Backend, t *tar
 	if err := o.limits.before(pl); err != nil {
 		return err
 	}
-	return o.confirm.ask(ctx, env, t, o.words.question(), o.keyFile.path != "-")
+	if err := o.confirm.ask(ctx, env, t, o.words.question(), o.keyFile.path != "-"); err != nil {
+		return err
+	}
+	return o.begin(cmd, env, t, patterns, o.source.keys, o.source.listed, pl.keys.High)
+}
+
+// goOn asks whether a run is to go on.
+func (o *bulk) goOn(ctx context.Context, env *Env, b backends.Backend, t *target) error {
+	if was := o.state.Target; was != redacted(t.url) {
+		return withHint(usagef("the journal is of %s, the target is %s", was, redacted(t.url)), "-t names the target where the current one is another")
+	}
+	met := int64(0)
+	for _, counts := range o.state.Counts {
+		for _, n := range counts {
+			met += n
+		}
+	}
+	fmt.Fprintf(env.Err, "cachectl: resume: %s from %s, begun %s\n  done      %s met, %s of them %s\n", o.words.verb, render.Visible(b.Name()),
+		o.state.Time.Local().Format(time.DateTime), plural(met, "key"), render.Int(o.state.Sum(o.words.did)).Text, o.words.done)
+	return o.confirm.ask(ctx, env, t, "Go on?", true)
 }
 
 // takes guesses how long the work will take from how long a page took to walk. A
@@ -290,7 +331,7 @@ func (o *bulk) takes(ctx context.Context, b backends.Backend, pl *plan) time.Dur
 // timePage walks one page, the second of a shard: the first is empty.
 func (o *bulk) timePage(ctx context.Context, b backends.Backend) time.Duration {
 	var began time.Time
-	for page, err := range o.source.pages(ctx, b, 0) {
+	for page, err := range o.source.pages(ctx, b, nil, 0) {
 		if err != nil && backends.Ends(err) {
 			return 0
 		}

@@ -4,22 +4,30 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"time"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/journal"
 	"github.com/cachectl/cachectl/commands/render"
 )
 
 // change works, pass by pass, and says what became of the keys.
 func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend) error {
-	done := newTally(b.Name(), o.words)
+	done := newTally(b.Name(), o.words, o.state)
 	if err := done.writeFailures(o.failures); err != nil { // it must not turn out afterwards that it cannot be written
 		return err
 	}
 	began := env.Now()
 	var err error
-	for pass := 0; pass < o.passes && err == nil; pass++ {
-		done.begin()
-		err = o.pass(ctx, env, b, done)
+	for pass := max(o.state.Pass, 1); pass <= o.passes && err == nil; pass++ {
+		if pass != o.state.Pass {
+			o.state.Begin(pass)
+			err = o.journal.Pass(pass)
+		}
+		if err == nil {
+			err = o.pass(ctx, env, b, done)
+		}
 	}
 	done.settle()
 	done.spared = o.spared.Load()
@@ -27,64 +35,169 @@ func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backen
 	if err == nil {
 		err = o.limits.after(done.met())
 	}
+	err = errors.Join(err, o.conclude(env, err))
 	done.tell(env, took)
 	tellFootprint(env, b)
 	return errors.Join(o.output.print(env, ro, done.doc(took)), done.writeFailures(o.failures), done.err(err))
 }
 
-// pass is one walk over all shards, each in a goroutine of its own.
+// Between tries to reach a shard that was lost on the way.
+const (
+	firstWait = 250 * time.Millisecond
+	mostWait  = 4 * time.Second
+)
+
+// mostRounds bounds how often a pass goes over shards that keep changing.
+const mostRounds = 50
+
+// pass walks over all shards in rounds, until each has been walked to its end by one
+// server process that answered for the same slots all along. Shards that are lost on
+// the way are tried again for a while: the same server may come back, or another take
+// its place.
 func (o *bulk) pass(ctx context.Context, env *Env, b backends.Backend, done *tally) error {
-	parts, err := o.source.parts(ctx, b)
-	if err != nil {
-		return err
-	}
-	lost := newTrouble(env)
 	progress := newWalkProgress(env, o.words.done, false)
-	lost.before = progress.clear
+	defer progress.stop()
+	told := newTrouble(env)
+	told.before = progress.clear
+	moved, wait := env.Now(), firstWait
+	for n := 0; ; n++ {
+		o.limits.taken.Store(done.met())
+		r := round{bulk: o, done: done, lost: make(map[string]error)}
+		err := r.run(ctx, b, told, progress)
+		if r.worked {
+			moved, wait = env.Now(), firstWait
+		}
+		retry := err == nil && r.mayComeBack() && env.Now().Sub(moved) <= o.retryFor
+		again, failed := o.state.Round(o.journal, func(shard string) bool { return retry && (o.source.listed || r.lost[shard] != nil) })
+		if err = errors.Join(err, failed); err != nil {
+			return err
+		}
+		if o.source.listed {
+			o.source.keys = again
+		}
+		switch {
+		case retry:
+			if wait == firstWait {
+				r.tell(env, progress)
+			}
+			if !pause(ctx, wait) {
+				return context.Cause(ctx)
+			}
+			wait = min(2*wait, mostWait)
+		case len(r.lost) > 0:
+			return r.loss(told)
+		case !r.worked || r.parts == 1:
+			return told.err(true)
+		case n >= mostRounds:
+			env.warn("the cluster's slots keep moving: keys that moved may have been missed; --passes 2 looks again")
+			return nil
+		} // once more, to see that nothing has moved meanwhile
+	}
+}
+
+// A round is one go over all shards, each in a goroutine of its own.
+type round struct {
+	*bulk
+	done   *tally
+	parts  int
+	worked bool // some key was met, or some shard not yet at its end
+	lost   map[string]error
+}
+
+func (r *round) run(ctx context.Context, b backends.Backend, told *trouble, progress *walkProgress) error {
+	parts, err := r.source.parts(ctx, b)
+	if err != nil {
+		if ctx.Err() != nil || !errors.Is(err, backends.ErrUnreachable) || len(r.met) == 0 {
+			return err
+		}
+		r.lost[b.Name()] = err
+		return nil
+	}
+	r.parts = len(parts)
+	marks := maps.Clone(r.state.Marks) // the state moves on while shards begin
 	var work []func(context.Context) iter.Seq2[backends.Result, error]
 	for _, part := range parts {
 		work = append(work, func(ctx context.Context) iter.Seq2[backends.Result, error] {
-			results := o.part(ctx, part, done)
-			if len(parts) > 1 {
-				results = lostAlone(ctx, part.Name(), results)
-			}
-			return results
+			return r.alone(ctx, part.Name(), r.part(ctx, part, marks))
 		})
 	}
-	for result, failed := range aside(lost, backends.Parallel(ctx, work...)) {
-		if err = failed; err == nil {
-			n := done.add(result)
-			progress.see(result.Shard, result.Done, n)
+	for result, failed := range r.journal.Settle(backends.Parallel(ctx, work...), r.state) {
+		var shard *backends.ShardError
+		switch {
+		case errors.As(failed, &shard):
+			r.lost[shard.Shard] = failed
+		case failed != nil && !backends.Ends(failed):
+			told.add(failed)
+		case failed != nil:
+			err = failed
+		default:
+			r.worked = r.worked || len(result.Outcomes) > 0 || !result.Last
+			r.met[result.Shard] = true
+			progress.see(result.Shard, result.Done, r.done.changed(result))
 		}
 	}
-	progress.stop()
-	return errors.Join(err, lost.err(progress.some()))
+	return err
 }
 
-// part is the work on one shard.
-func (o *bulk) part(ctx context.Context, part backends.Backend, done *tally) iter.Seq2[backends.Result, error] {
-	pages := o.source.pages(ctx, part, o.needs)
-	if o.needs != 0 {
-		pages = done.known(pages, o.needs)
-	}
-	if pages = o.limits.hold(pages); len(o.source.keys) > listPage || !o.source.listed { // a handful needs no pace
-		pages = o.pace.of(ctx, part, &o.selection, pages)
-	}
-	return o.work(ctx, part, pages)
-}
-
-// lostAlone makes the end of one shard's work the loss of that shard: the others go
-// on.
-func lostAlone[T any](ctx context.Context, name string, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for item, err := range seq {
+// alone makes the end of one shard's work the loss of that shard: the others go on, and
+// it may come back.
+func (r *round) alone(ctx context.Context, name string, results iter.Seq2[backends.Result, error]) iter.Seq2[backends.Result, error] {
+	return func(yield func(backends.Result, error) bool) {
+		for result, err := range results {
+			if result.Shard != "" {
+				name = result.Shard
+			}
 			var limit *limitError
-			if backends.Ends(err) && ctx.Err() == nil && !errors.As(err, &limit) {
+			var file *journal.Error
+			if backends.Ends(err) && ctx.Err() == nil && !errors.As(err, &limit) && !errors.As(err, &file) &&
+				(r.parts > 1 || errors.Is(err, backends.ErrUnreachable)) {
 				err = &backends.ShardError{Shard: name, Err: err}
 			}
-			if !yield(item, err) {
+			if !yield(result, err) {
 				return
 			}
 		}
 	}
+}
+
+// mayComeBack tells whether waiting makes sense: a shard was there, and is not now.
+func (r *round) mayComeBack() bool {
+	for shard, err := range r.lost {
+		if errors.Is(err, backends.ErrUnreachable) && (r.met[shard] || len(r.met) > 0 && r.parts < 2) {
+			return true
+		}
+	}
+	return false
+}
+
+// loss is what the pass comes to when shards are lost: a cache of one server is lost
+// with it, of several a part.
+func (r *round) loss(told *trouble) error {
+	for _, err := range r.lost {
+		if r.parts < 2 && !r.source.listed {
+			return err
+		}
+		told.add(err)
+	}
+	return told.err(true)
+}
+
+func (r *round) tell(env *Env, progress *walkProgress) {
+	for _, err := range r.lost {
+		progress.clear()
+		env.warn("%v: trying again", err)
+	}
+}
+
+// part is the work on one shard.
+func (r *round) part(ctx context.Context, part backends.Backend, marks map[string]backends.Mark) iter.Seq2[backends.Result, error] {
+	pages := r.source.pages(ctx, part, marks, r.needs)
+	if r.needs != 0 {
+		pages = r.done.known(pages, r.needs)
+	}
+	pages = r.journal.Intend(r.limits.hold(pages))
+	if len(r.source.keys) > listPage || !r.source.listed { // a handful needs no pace
+		pages = r.pace.of(ctx, part, &r.selection, pages)
+	}
+	return r.work(ctx, part, pages)
 }

@@ -155,7 +155,7 @@ func keysOf(m map[string]int64) iter.Seq[string] {
 // findExamples looks for rare keys, no further than through a part of the keyspace.
 func (p *planner) findExamples(ctx context.Context, b backends.Backend, pl *plan) error {
 	visited := 0
-	for page, err := range aside(p.lost, p.pages(ctx, b, 0)) {
+	for page, err := range aside(p.lost, p.pages(ctx, b, nil, 0)) {
 		if err != nil {
 			return err
 		}
@@ -178,7 +178,7 @@ func (p *planner) walk(ctx context.Context, b backends.Backend, total int64) (*p
 		want = backends.FactSize
 	}
 	keys, bytes := int64(0), int64(0)
-	for page, err := range aside(p.lost, p.pages(ctx, b, want)) {
+	for page, err := range aside(p.lost, p.pages(ctx, b, nil, want)) {
 		if err != nil {
 			return nil, err
 		}

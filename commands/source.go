@@ -29,9 +29,9 @@ func (s *source) parts(ctx context.Context, b backends.Backend) ([]backends.Back
 	return sharder.Shards(ctx)
 }
 
-// pages brings the selected keys of b with the facts that are wanted beside those
-// that the filters need.
-func (s *source) pages(ctx context.Context, b backends.Backend, want backends.Facts) iter.Seq2[backends.Page, error] {
+// pages brings the selected keys of b, a search from the marks on, with the facts that
+// are wanted beside those that the filters need.
+func (s *source) pages(ctx context.Context, b backends.Backend, from map[string]backends.Mark, want backends.Facts) iter.Seq2[backends.Page, error] {
 	if s.listed {
 		return s.list(ctx, b, want|s.selection.needs())
 	}
@@ -41,6 +41,7 @@ func (s *source) pages(ctx context.Context, b backends.Backend, want backends.Fa
 	}
 	query := s.selection.query
 	query.Want |= want
+	query.From = from
 	pages := insist(scanner.Scan(ctx, query), s.selection.needs())
 	if len(s.selection.filters) > 0 {
 		pages = backends.Where(pages, s.selection.keep)

@@ -12,46 +12,34 @@ import (
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/journal"
 	"github.com/cachectl/cachectl/commands/render"
 )
 
-// A tally counts what became of keys, by node, and remembers those that failed.
+// A tally says what became of keys, by node, and names those that failed.
 type tally struct {
+	*journal.State
 	where  string // stands for the node of keys that were named
 	words  words
-	nodes  map[string]map[backends.Verb]int64
-	passes []int64 // keys met by each pass
-	failed []backends.Outcome
+	before int64 // changed by the run before it was interrupted
 	spared int64
 
 	mu      sync.Mutex
 	unknown map[string]int64 // kept because what the work needs to know is not known, by node
 }
 
-func newTally(where string, w words) *tally {
-	return &tally{where: where, words: w, nodes: make(map[string]map[backends.Verb]int64), unknown: make(map[string]int64)}
+func newTally(where string, w words, s *journal.State) *tally {
+	return &tally{State: s, where: where, words: w, before: s.Sum(w.did), unknown: make(map[string]int64)}
 }
 
-// begin opens a pass.
-func (t *tally) begin() { t.passes = append(t.passes, 0) }
-
-// add counts a page, and returns how many of its keys were changed.
-func (t *tally) add(r backends.Result) int {
-	node := cmp.Or(r.Shard, t.where)
-	did := t.nodes[node]
-	if did == nil {
-		did = make(map[backends.Verb]int64)
-		t.nodes[node] = did
-	}
-	before := did[t.words.did]
-	for _, o := range r.Outcomes {
-		if did[o.Did]++; o.Did == backends.Failed {
-			o.Key = strings.Clone(o.Key)
-			t.failed = append(t.failed, o)
+// changed is how many keys of a result were changed.
+func (t *tally) changed(r backends.Result) (n int) {
+	for i := range r.Outcomes {
+		if r.Outcomes[i].Did == t.words.did {
+			n++
 		}
 	}
-	t.passes[len(t.passes)-1] += int64(len(r.Outcomes))
-	return int(did[t.words.did] - before)
+	return n
 }
 
 // known takes out the entries that lack a fact which the work needs: they are kept.
@@ -62,7 +50,7 @@ func (t *tally) known(pages iter.Seq2[backends.Page, error], needs backends.Fact
 		if n := all - len(p.Entries); n > 0 {
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.unknown[cmp.Or(p.Shard, t.where)] += int64(n)
+			t.unknown[p.Shard] += int64(n)
 		}
 		return p
 	})
@@ -71,26 +59,15 @@ func (t *tally) known(pages iter.Seq2[backends.Page, error], needs backends.Fact
 // settle moves what known has kept into the counts.
 func (t *tally) settle() {
 	for node, n := range t.unknown {
-		if t.nodes[node] == nil {
-			t.nodes[node] = make(map[backends.Verb]int64)
-		}
-		t.nodes[node][backends.Kept] += n
+		t.Add(node, backends.Kept, n)
 	}
 	clear(t.unknown)
-}
-
-// sum is how many keys that became of, on all nodes.
-func (t *tally) sum(did backends.Verb) (n int64) {
-	for _, node := range t.nodes {
-		n += node[did]
-	}
-	return n
 }
 
 // met is how many keys were tried.
 func (t *tally) met() (n int64) {
 	for _, did := range t.columns() {
-		n += t.sum(did)
+		n += t.Sum(did)
 	}
 	return n
 }
@@ -104,11 +81,11 @@ func (t *tally) doc(took time.Duration) render.Doc {
 	doc := render.Doc{List: "nodes", Columns: []render.Column{{Name: "node"}}, Footer: render.Row{render.Text("total")}}
 	for _, did := range t.columns() {
 		doc.Columns = append(doc.Columns, render.Column{Name: string(did), Right: true})
-		doc.Fields = append(doc.Fields, render.Field{Name: string(did), Cell: render.Int(t.sum(did)), Machine: true})
-		doc.Footer = append(doc.Footer, tallyCell(did, t.sum(did)))
+		doc.Fields = append(doc.Fields, render.Field{Name: string(did), Cell: render.Int(t.Sum(did)), Machine: true})
+		doc.Footer = append(doc.Footer, tallyCell(did, t.Sum(did)))
 	}
-	passes := make([]any, len(t.passes))
-	for i, n := range t.passes {
+	passes := make([]any, len(t.PerPass))
+	for i, n := range t.PerPass {
 		passes[i] = n
 	}
 	doc.Fields = append(doc.Fields,
@@ -117,14 +94,14 @@ func (t *tally) doc(took time.Duration) render.Doc {
 		render.Field{Name: "seconds", Cell: render.Seconds(took), Machine: true})
 	var table []render.Row
 	var names []string
-	for node := range t.nodes {
+	for node := range t.Counts {
 		names = append(names, node)
 	}
 	slices.Sort(names)
 	for _, node := range names {
-		row := render.Row{render.Text(node)}
+		row := render.Row{render.Text(cmp.Or(node, t.where))}
 		for _, did := range t.columns() {
-			row = append(row, tallyCell(did, t.nodes[node][did]))
+			row = append(row, tallyCell(did, t.Counts[node][did]))
 		}
 		table = append(table, row)
 	}
@@ -145,13 +122,16 @@ func tallyCell(did backends.Verb, n int64) render.Cell {
 
 // tell says on stderr how fast it went, and what came back.
 func (t *tally) tell(env *Env, took time.Duration) {
-	changed := t.sum(t.words.did)
+	changed := t.Sum(t.words.did) - t.before
 	speed := ""
 	if s := took.Seconds(); s > 0.1 && changed > 0 {
 		speed = ", " + render.Int(int64(float64(changed)/s)).Text + "/s"
 	}
+	if t.before > 0 {
+		speed += ", and " + render.Int(t.before).Text + " before"
+	}
 	env.note("%s %s in %s%s", t.words.done, plural(changed, "key"), render.Duration(took).Text, speed)
-	for i, n := range t.passes[min(1, len(t.passes)):] {
+	for i, n := range t.PerPass[min(1, len(t.PerPass)):] {
 		env.note("pass %d: %s there, written since the walk before came by", i+2, plural(n, "key"))
 	}
 	if t.spared > 0 {
@@ -166,7 +146,7 @@ const named = 20
 // their own. Keys make it partial, an end of the whole makes it a failure.
 func (t *tally) err(end error) error {
 	var own []backends.Outcome
-	for _, o := range t.failed {
+	for _, o := range t.Failures {
 		if end == nil || !strings.Contains(end.Error(), o.Err.Error()) {
 			own = append(own, o)
 		}
@@ -194,7 +174,7 @@ func (t *tally) writeFailures(path string) error {
 		return nil
 	}
 	return replaceFile(path, 0o666, func(w io.Writer) error {
-		for _, o := range t.failed {
+		for _, o := range t.Failures {
 			if _, err := fmt.Fprintln(w, render.Quote(o.Key)); err != nil {
 				return err
 			}

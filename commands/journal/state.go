@@ -1,0 +1,152 @@
+package journal
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cachectl/cachectl/backends"
+)
+
+// A State is how far a run has come: what a journal tells of it, or what has become of
+// it since it began.
+type State struct {
+	Head
+	Pass     int                                // 1 is the first
+	Marks    map[string]backends.Mark           // by shard: everything before it is settled
+	Counts   map[string]map[backends.Verb]int64 // by shard; "" is a list's
+	PerPass  []int64                            // keys met by each pass
+	Failures []backends.Outcome
+	List     []string // what is left of the list
+	Ended    string   // how the run ended before; "" where nobody could say
+
+	settled int                           // keys of the list that are settled
+	behind  int                           // keys of the list that follow one that failed in this round
+	stuck   map[string][]backends.Outcome // failed in this round, and the shard's mark waits for its end
+	waiting map[string]backends.Mark      // the mark of a shard's last page, where it is stuck
+}
+
+// NewState is the beginning of a run.
+func NewState() *State {
+	s := &State{}
+	s.clear()
+	s.Counts = make(map[string]map[backends.Verb]int64)
+	return s
+}
+
+func (s *State) clear() {
+	s.Marks = make(map[string]backends.Mark)
+	s.stuck = make(map[string][]backends.Outcome)
+	s.waiting = make(map[string]backends.Mark)
+}
+
+// Begin opens pass n: every shard is walked from its beginning.
+func (s *State) Begin(n int) {
+	s.Pass = n
+	s.clear()
+	for len(s.PerPass) < n {
+		s.PerPass = append(s.PerPass, 0)
+	}
+}
+
+// Sum is how many keys that became of, on all shards.
+func (s *State) Sum(did backends.Verb) (n int64) {
+	for _, counts := range s.Counts {
+		n += counts[did]
+	}
+	return n
+}
+
+// Add counts keys that no page brought.
+func (s *State) Add(shard string, did backends.Verb, n int64) { s.count(shard, did, n) }
+
+func (s *State) count(shard string, did backends.Verb, n int64) {
+	if s.Counts[shard] == nil {
+		s.Counts[shard] = make(map[backends.Verb]int64)
+	}
+	s.Counts[shard][did] += n
+	if s.Pass > 0 {
+		s.PerPass[s.Pass-1] += n
+	}
+}
+
+// drain applies results, and returns what a journal says of them. Keys that failed are
+// not settled before the round is: if their node was lost, they are tried again, and
+// the shard's mark stays in front of them.
+func (s *State) drain(results []backends.Result) []record {
+	lines := make(map[string]*record)
+	for _, r := range results {
+		line := lines[r.Shard]
+		if line == nil {
+			shard := strings.Clone(r.Shard)
+			line = &record{Did: &shard, Count: make(map[string]int64)}
+			lines[r.Shard] = line
+		}
+		for _, o := range r.Outcomes {
+			if o.Did == backends.Failed {
+				o.Key = strings.Clone(o.Key)
+				s.stuck[r.Shard] = append(s.stuck[r.Shard], o)
+				continue
+			}
+			line.Count[string(o.Did)]++
+			s.count(r.Shard, o.Did, 1)
+		}
+		switch _, stuck := s.stuck[r.Shard]; {
+		case s.Listed && stuck:
+			s.behind += len(r.Outcomes)
+		case s.Listed:
+			line.Skip += len(r.Outcomes)
+		case !stuck:
+			s.Marks[r.Shard], line.After = r.After, r.After
+		case r.Last:
+			s.waiting[r.Shard] = r.After
+		}
+	}
+	var all []record
+	for _, shard := range slices.Sorted(maps.Keys(lines)) {
+		all = append(all, *lines[shard])
+	}
+	return all
+}
+
+// Round settles the failures of a round: those of shards that were lost are dropped,
+// and of a list returned, to be tried again; the others are final.
+func (s *State) Round(j *Journal, lost func(shard string) bool) (again []string, err error) {
+	for _, shard := range slices.Sorted(maps.Keys(s.stuck)) {
+		failed := s.stuck[shard]
+		if lost(shard) {
+			for _, o := range failed {
+				again = append(again, o.Key)
+			}
+			continue
+		}
+		line := record{Did: &shard, Count: map[string]int64{string(backends.Failed): int64(len(failed))}}
+		for _, o := range failed {
+			line.Failed = append(line.Failed, failure{name(o.Key), o.Err.Error()})
+		}
+		s.count(shard, backends.Failed, int64(len(failed)))
+		s.Failures = append(s.Failures, failed...)
+		if mark, ok := s.waiting[shard]; ok {
+			s.Marks[shard], line.After = mark, mark
+		}
+		if j != nil {
+			err = errors.Join(err, j.write(line))
+		}
+	}
+	s.stuck, s.waiting = make(map[string][]backends.Outcome), make(map[string]backends.Mark)
+	if j == nil {
+		return again, nil
+	}
+	if s.behind > 0 {
+		err = errors.Join(err, j.write(record{Skip: s.behind, Redo: names(again)}))
+		s.behind = 0
+	}
+	if err == nil {
+		err = j.sync()
+	}
+	return again, j.fail(err)
+}
+
+func isText(s string) bool { return utf8.ValidString(s) }
