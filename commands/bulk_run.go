@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
@@ -163,11 +164,18 @@ func (r *round) alone(ctx context.Context, name string, results iter.Seq2[backen
 // mayComeBack tells whether waiting makes sense: a shard was there, and is not now.
 func (r *round) mayComeBack() bool {
 	for shard, err := range r.lost {
-		if errors.Is(err, backends.ErrUnreachable) && (r.met[shard] || len(r.met) > 0 && r.parts < 2) {
+		if errors.Is(err, backends.ErrUnreachable) && (r.wasThere(shard) || len(r.met) > 0 && r.parts < 2) {
 			return true
 		}
 	}
 	return false
+}
+
+// wasThere tells whether a shard, by its address or its URL, answered before.
+func (r *round) wasThere(shard string) bool {
+	_, addr, _ := strings.Cut(shard, "://")
+	addr, _, _ = strings.Cut(addr, "/")
+	return r.met[shard] || r.met[addr]
 }
 
 // loss is what the pass comes to when shards are lost: a cache of one server is lost

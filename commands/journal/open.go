@@ -74,7 +74,7 @@ func read(r io.Reader) (*State, int64, error) {
 			var rec record
 			if err = json.Unmarshal(line, &rec); err == nil {
 				ready = ready || rec.Ready
-				s.apply(rec)
+				err = s.apply(rec)
 			}
 		}
 		if err != nil {
@@ -117,8 +117,14 @@ func (s *State) head(line []byte) error {
 	return nil
 }
 
+// mostPasses bounds what a line may claim.
+const mostPasses = 1 << 20
+
 // apply is what a line means.
-func (s *State) apply(r record) {
+func (s *State) apply(r record) error {
+	if r.Pass < 0 || r.Pass > mostPasses || r.Skip < 0 {
+		return errors.New("a number that no run writes")
+	}
 	for _, key := range r.List {
 		s.List = append(s.List, string(key))
 	}
@@ -144,4 +150,5 @@ func (s *State) apply(r record) {
 	if r.End != "" {
 		s.Ended = r.End
 	}
+	return nil
 }
