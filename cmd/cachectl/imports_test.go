@@ -46,6 +46,9 @@ var rules = []struct {
 	{"bench", rule{"measurements are tests and import what they measure there", nil, nil}},
 	{"backends/embedded", rule{"the embedded server is a server, not a backend: main joins it with the redis client", nil,
 		[]string{"github.com/alicebob/miniredis/v2/..."}}},
+	{"purge/purgetest", rule{"the APIs for tests know nothing of us", nil, nil}},
+	{"purge/cloudfront", rule{"a CDN knows its parent and its one client; siblings never import one another", []string{"purge"},
+		[]string{"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."}}},
 	{"purge", rule{"the contracts of CDNs, and the run over them, import the standard library only", nil, nil}},
 	{"backends", rule{"the contracts import the standard library only", nil, nil}},
 }

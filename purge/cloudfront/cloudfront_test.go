@@ -1,0 +1,531 @@
+package cloudfront
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/cachectl/cachectl/purge"
+	"github.com/cachectl/cachectl/purge/purgetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const anID = "E2EXAMPLE1ABCD"
+
+// credentials are those of the environment, and nothing of this machine.
+func credentials(t *testing.T) {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("AWS_SESSION_TOKEN", "")
+	t.Setenv("AWS_PROFILE", "")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+// open opens targets of a server without a network.
+func open(t *testing.T, c *purgetest.CloudFront, s purge.Settings) []purge.Purger {
+	t.Helper()
+	s.Endpoint, s.Client = "http://cloudfront.test", c.Client()
+	if s.Targets == nil {
+		s.Targets = []string{anID}
+	}
+	opened, err := Open(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened
+}
+
+func numbered(n int) []purge.Item {
+	var items []purge.Item
+	for i := range n {
+		items = append(items, purge.Item{Kind: purge.Path, Value: fmt.Sprintf("/dir%d/%d.html", i%7, i)})
+	}
+	return items
+}
+
+// run plans and runs items over all purgers, and returns what was purged and
+// what failed, as "target item".
+func run(t *testing.T, purgers []purge.Purger, items []purge.Item, o purge.Options) (purged []string, failed map[string]error, receipts []purge.Receipt) {
+	t.Helper()
+	var calls []purge.Call
+	for _, p := range purgers {
+		plan, err := p.Plan(items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(plan.Refused) > 0 {
+			t.Fatalf("refused: %v", &plan.Refused[0])
+		}
+		calls = append(calls, plan.Calls...)
+	}
+	failed = make(map[string]error)
+	for outcome, err := range purge.Run(t.Context(), purgers, calls, o) {
+		if purge.Ends(err) {
+			t.Fatal(err)
+		}
+		for _, i := range outcome.Items {
+			if outcome.Err != nil {
+				failed[outcome.Target+" "+i.Value] = outcome.Err
+			} else {
+				purged = append(purged, outcome.Target+" "+i.Value)
+			}
+		}
+		receipts = append(receipts, outcome.Receipts...)
+	}
+	return purged, failed, receipts
+}
+
+func TestPurge(t *testing.T) {
+	credentials(t)
+	c := purgetest.NewCloudFront()
+	p := open(t, c, purge.Settings{Kinds: []purge.Kind{purge.Path, purge.Tag}})
+	items := []purge.Item{{Kind: purge.Path, Value: "/a b.html"}, {Kind: purge.Prefix, Value: "/img/"}, {Kind: purge.Tag, Value: "#Product:1"}}
+	purged, failed, receipts := run(t, p, items, purge.Options{Key: "run 7"})
+	if len(purged) != 3 || len(failed) != 0 || len(receipts) != 1 || receipts[0].ID != "I0000000000001" || receipts[0].At.IsZero() {
+		t.Fatalf("%v %v %+v", purged, failed, receipts)
+	}
+	sent := c.Purges()[0]
+	if want := []string{"/a%20b.html", "/img/*", "#product:1"}; !slices.Equal(sent.Items, want) {
+		t.Errorf("sent %q, want %q", sent.Items, want)
+	}
+	// A repeated step is the same invalidation, and pays nothing.
+	_, _, again := run(t, p, items, purge.Options{Key: "run 7"})
+	if again[0].ID != receipts[0].ID || c.Paid != 3 {
+		t.Errorf("repeated: %s after %s, paid for %d", again[0].ID, receipts[0].ID, c.Paid)
+	}
+	// A later one is another.
+	if _, _, later := run(t, p, items, purge.Options{}); later[0].ID == receipts[0].ID {
+		t.Error("a later purge was swallowed")
+	}
+}
+
+func TestPlan(t *testing.T) {
+	credentials(t)
+	p := open(t, purgetest.NewCloudFront(), purge.Settings{})[0]
+	plan, err := p.Plan(append(numbered(7000), purge.Item{Kind: purge.Prefix, Value: "/dir3/"}, purge.Item{Kind: purge.Path, Value: "/dir1/1.html"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Items() != 6001 || len(plan.Calls) != 3 || len(plan.Covered) != 1000 || len(plan.Duplicates) != 1 {
+		t.Errorf("%d items in %d calls, %d covered, %d duplicates", plan.Items(), len(plan.Calls), len(plan.Covered), len(plan.Duplicates))
+	}
+	if plan.Cost.Low != 5001*0.005 || plan.Cost.High != 6001*0.005 || len(plan.Cost.Assumes) == 0 {
+		t.Errorf("cost %+v", plan.Cost)
+	}
+	if took := purge.Takes(plan); took < 20*time.Second || took > 22*time.Second { // 3,001 beyond the burst, 150 a second
+		t.Errorf("takes %v", took)
+	}
+	for _, kind := range []purge.Item{{Kind: purge.Everything}, {Kind: purge.Path, Value: "/*"}, {Kind: purge.Prefix, Value: "/"}} {
+		plan, _ := p.Plan(append(numbered(100), purge.Item{Kind: purge.Tag, Value: "t"}, kind))
+		if !plan.Everything() || plan.Items() != 1 || len(plan.Covered) != 101 {
+			t.Errorf("%v: %d items, everything %v", kind, plan.Items(), plan.Everything())
+		}
+	}
+	if plan, err := p.Plan(nil); err != nil || len(plan.Calls) != 0 || plan.Everything() {
+		t.Errorf("no items: %+v %v", plan, err)
+	}
+	// Wildcards that are too many for the quota go apart, 15 a call.
+	var stars []purge.Item
+	for n := range 40 {
+		stars = append(stars, purge.Item{Kind: purge.Prefix, Value: fmt.Sprintf("/p%d/", n)})
+	}
+	plan, _ = p.Plan(append(stars, numbered(10)...))
+	if len(plan.Calls) != 4 {
+		t.Errorf("%d calls", len(plan.Calls))
+	}
+}
+
+// TestPlanAgain: what a plan made is planned as it is. Run relies on it.
+func TestPlanAgain(t *testing.T) {
+	d := &distribution{id: anID}
+	plan, _ := d.Plan(append(numbered(100), purge.Item{Kind: purge.Path, Value: "/ü?q=%C3%BC&x=[1]"}, purge.Item{Kind: purge.Tag, Value: "A:1"}, purge.Item{Kind: purge.Prefix, Value: "/p q/"}))
+	again, _ := d.Plan(plan.Calls[0].Items)
+	if len(plan.Refused)+len(again.Refused) > 0 || again.Calls[0].ID != plan.Calls[0].ID {
+		t.Errorf("%v and %v", plan.Calls[0].Items, again.Calls[0].Items)
+	}
+}
+
+func TestRules(t *testing.T) {
+	d := &distribution{id: anID, tags: tagsOn}
+	long := strings.Repeat("x", 4000)
+	for _, test := range []struct {
+		kind    purge.Kind
+		in, out string // out is empty where it is refused
+		why     string
+		instead string
+	}{
+		{purge.Path, "/a", "/a", "", ""},
+		{purge.Path, "/A/b?x=1&y=2", "/A/b?x=1&y=2", "", ""},
+		{purge.Path, "/a*", "/a*", "", ""},
+		{purge.Path, "/a%2fb", "/a%2Fb", "", ""},
+		{purge.Path, "/a b", "/a%20b", "", ""},
+		{purge.Path, "/grün", "/gr%C3%BCn", "", ""},
+		{purge.Path, "/{a}|^`\"<>\\", "/%7Ba%7D%7C%5E%60%22%3C%3E%5C", "", ""},
+		{purge.Path, "/a[1]", "/a%5B1%5D", "", ""},
+		{purge.Prefix, "/a/", "/a/*", "", ""},
+		{purge.Prefix, "/a/*", "/a/*", "", ""},
+		{purge.Path, "/~user/x", "", "~", "/*"},
+		{purge.Path, "/home/~user/x", "", "~", "/home/*"},
+		{purge.Path, "/home/%7Euser/x", "", "~", "/home/*"},
+		{purge.Path, "/img/*/a.jpg", "", "last character", "/img/*"},
+		{purge.Path, "/img/a**", "", "last character", "/img/a*"},
+		{purge.Path, "/%61.html", "", "not to be encoded", "/a.html"},
+		{purge.Path, "/img/%2A", "", "not to be encoded", "/img/*"},
+		{purge.Path, "/100%", "", "hexadecimal", "/100%25"},
+		{purge.Path, "/100%zz", "", "hexadecimal", "/100%25zz"},
+		{purge.Path, "a.html", "", "begins with /", "/a.html"},
+		{purge.Path, "*", "", "begins with /", "/*, or everything"},
+		{purge.Path, "#tag", "", "a tag", "tag tag"},
+		{purge.Path, "/a#top", "", "#", "/a"},
+		{purge.Path, "https://www.example.com/a?b", "", "scheme", "path /a?b"},
+		{purge.URL, "https://www.example.com/a", "", "paths", "path /a"},
+		{purge.URL, "https://www.example.com", "", "paths", "path /"},
+		{purge.Host, "www.example.com", "", "one host", "alias"},
+		{purge.Path, "/v.mp4?Expires=1&Signature=x&Key-Pair-Id=K", "", "signed", "/v.mp4"},
+		{purge.Path, "/" + long, "", "4000", "wildcard"},
+		{purge.Path, "", "", "begins with /", "/"},
+		{purge.Tag, "product:1", "product:1", "", ""},
+		{purge.Tag, "#Product:1", "product:1", "", ""},
+		{purge.Tag, "a,b", "", "','", ""},
+		{purge.Tag, "a b", "", "' '", ""},
+		{purge.Tag, "a*", "", "wildcards", "in full"},
+		{purge.Tag, "", "", "empty", ""},
+		{purge.Tag, long[:257], "", "256", ""},
+		{"cpcode", "1", "", "no such kind", ""},
+	} {
+		got, refusal := d.normalise(purge.Item{Kind: test.kind, Value: test.in})
+		switch {
+		case test.out != "" && (refusal != nil || got.Value != test.out):
+			t.Errorf("%s %q: %q %v, want %q", test.kind, test.in, got.Value, refusal, test.out)
+		case test.out == "" && refusal == nil:
+			t.Errorf("%s %.60q is taken as %.60q", test.kind, test.in, got.Value)
+		case test.out == "" && (!strings.Contains(refusal.Why, test.why) || !strings.Contains(refusal.Instead, test.instead)):
+			t.Errorf("%s %.60q: %q, instead %q", test.kind, test.in, refusal.Why, refusal.Instead)
+		}
+	}
+}
+
+func TestTagsNeedOptIn(t *testing.T) {
+	credentials(t)
+	c := purgetest.NewCloudFront()
+	c.Distributions[0].TagHeader = ""
+	tag := []purge.Item{{Kind: purge.Tag, Value: "x"}}
+	plan, _ := open(t, c, purge.Settings{Kinds: []purge.Kind{purge.Tag}})[0].Plan(tag)
+	if len(plan.Refused) != 1 || !strings.Contains(plan.Refused[0].Instead, "CacheTagConfig") || len(plan.Calls) != 0 {
+		t.Errorf("%+v", plan)
+	}
+	plan, _ = open(t, c, purge.Settings{})[0].Plan(tag)
+	if len(plan.Calls) != 1 || len(plan.Notes) != 1 {
+		t.Errorf("unchecked: %+v", plan)
+	}
+}
+
+func TestOpenByName(t *testing.T) {
+	credentials(t)
+	c := purgetest.NewCloudFront()
+	for n := range 5 {
+		c.Distributions = append(c.Distributions, purgetest.Distribution{ID: fmt.Sprintf("E000000000000%d", n), Domain: fmt.Sprintf("d%d.cloudfront.net", n), Aliases: []string{fmt.Sprintf("a%d.img.example.com", n)}})
+	}
+	opened := open(t, c, purge.Settings{Targets: []string{"D4.cloudfront.net", anID, "www.example.com", "x.img.example.com", "a2.img.example.com"}})
+	var names []string
+	for _, p := range opened {
+		names = append(names, p.Name())
+	}
+	want := []string{"cloudfront:E0000000000004", "cloudfront:" + anID, "cloudfront:" + anID, "cloudfront:" + anID, "cloudfront:E0000000000002"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
+	if got := len(c.Log()); got != 3 {
+		t.Errorf("%d requests for 6 distributions in pages of 2", got)
+	}
+	plan, _ := opened[1].Plan(nil)
+	if plan.Rates[0].Name != "cloudfront/123456789012/calls" {
+		t.Errorf("rate %q", plan.Rates[0].Name)
+	}
+	for _, target := range []string{"nobody.example.org", "https://www.example.com/", "E12", ""} {
+		_, err := Open(t.Context(), purge.Settings{Targets: []string{target}, Endpoint: "http://x.test", Client: c.Client()})
+		if err == nil || purge.Hint(err) == "" {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
+	// By ID, nothing but the purge itself is asked for.
+	before := len(c.Log())
+	open(t, c, purge.Settings{})
+	if len(c.Log()) != before {
+		t.Error("an ID was looked up")
+	}
+}
+
+func TestStatusListWait(t *testing.T) {
+	credentials(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := purgetest.NewCloudFront()
+		c.CompletesIn = 25 * time.Second
+		p := open(t, c, purge.Settings{})
+		var first purge.Receipt
+		for n := range 5 {
+			_, _, receipts := run(t, p, []purge.Item{{Kind: purge.Path, Value: fmt.Sprintf("/%d", n)}, {Kind: purge.Tag, Value: "x"}}, purge.Options{})
+			if n == 0 {
+				first = receipts[0]
+			}
+		}
+		statuser, err := purge.As[purge.Statuser](p[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := statuser.Status(t.Context(), first.ID)
+		if err != nil || got.State != purge.InProgress || len(got.Items) != 2 || got.Items[1].Kind != purge.Tag {
+			t.Errorf("%+v %v", got, err)
+		}
+		if _, err := statuser.Status(t.Context(), "I404"); !errors.Is(err, purge.ErrUnknown) {
+			t.Errorf("unknown: %v", err)
+		}
+		start := first.At
+		for r, err := range purge.Await(t.Context(), p, []purge.Receipt{first}) {
+			if err != nil || r.State != purge.Completed {
+				t.Errorf("%+v %v", r, err)
+			}
+		}
+		if took := time.Since(start); took < 25*time.Second || took > 28*time.Second {
+			t.Errorf("waited %v for a purge of 25 s", took)
+		}
+		lister, err := purge.As[purge.Lister](p[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for r, err := range lister.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, r.ID)
+		}
+		if len(ids) != 5 || ids[4] != first.ID {
+			t.Errorf("list: %v", ids)
+		}
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, _, receipts := run(t, p, numbered(1), purge.Options{})
+		for _, err := range purge.Await(short, p, receipts) {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("timeout: %v", err)
+			}
+		}
+	})
+}
+
+// TestFaults: over a real network, with every way in which an answer can fail.
+// The log proves that each item was purged, and the account that none was
+// paid twice, though answers were lost after the fact.
+func TestFaults(t *testing.T) {
+	credentials(t)
+	faults := map[string]purgetest.Fault{
+		"429 with Retry-After":    {Status: 429, RetryAfter: "1"},
+		"429":                     {Status: 429},
+		"Throttling":              {Status: 400, Code: "Throttling"},
+		"500":                     {Status: 500},
+		"503":                     {Status: 503},
+		"too many in progress":    {Status: 400, Code: "TooManyInvalidationsInProgress"},
+		"too large":               {Status: 413, Code: "BatchTooLarge"},
+		"reset":                   {Reset: true},
+		"reset after the fact":    {Reset: true, Taken: true},
+		"500 after the fact":      {Status: 500, Taken: true},
+		"half an answer":          {Half: true},
+		"slow, beyond the limit":  {Slow: 3 * time.Second},
+		"slow, within the limit":  {Slow: 100 * time.Millisecond},
+		"half, slow":              {Half: true, Slow: 50 * time.Millisecond},
+		"InvalidArgument for all": {Status: 400, Code: "InvalidArgument"},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			c := purgetest.NewCloudFront()
+			c.Inject = func(n int) purgetest.Fault {
+				if n == 1 {
+					return fault
+				}
+				return purgetest.Fault{}
+			}
+			p, err := Open(t.Context(), purge.Settings{Targets: []string{anID}, Endpoint: c.Start(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := purge.Options{Random: func() float64 { return 0 }, CallTimeout: 500 * time.Millisecond, Clock: &fast{}}
+			purged, failed, _ := run(t, p, numbered(100), o)
+			if len(purged) != 100 || len(failed) != 0 || len(c.Purged()) != 100 || c.Paid != 100 {
+				t.Errorf("%d told as purged, %d failed, %d purged, %d paid", len(purged), len(failed), len(c.Purged()), c.Paid)
+			}
+			for i, n := range c.Purged() {
+				if n != 1 {
+					t.Errorf("%s purged %d times", i, n)
+				}
+			}
+			if name == "slow, within the limit" && len(c.Purges()) != 1 {
+				t.Error("a slow answer was not waited for")
+			}
+		})
+	}
+}
+
+// fast is a clock that no one has to wait for.
+type fast struct{ ahead time.Duration }
+
+func (f *fast) Now() time.Time { return time.Now().Add(f.ahead) }
+
+func (f *fast) Sleep(ctx context.Context, d time.Duration) error {
+	f.ahead += d
+	return ctx.Err()
+}
+
+func TestFinalErrors(t *testing.T) {
+	credentials(t)
+	for code, want := range map[string]error{
+		"AccessDenied": purge.ErrDenied, "ExpiredToken": purge.ErrAuth, "SignatureDoesNotMatch": purge.ErrAuth, "NoSuchDistribution": purge.ErrUnknown,
+	} {
+		c := purgetest.NewCloudFront()
+		c.Inject = func(int) purgetest.Fault { return purgetest.Fault{Status: 403, Code: code} }
+		purged, failed, _ := run(t, open(t, c, purge.Settings{BatchSize: 10}), numbered(50), purge.Options{})
+		if len(purged) != 0 || len(failed) != 50 || len(c.Purges()) != 1 {
+			t.Errorf("%s: %d purged, %d failed, %d requests", code, len(purged), len(failed), len(c.Purges()))
+		}
+		for _, err := range failed {
+			if !errors.Is(err, want) || purge.Hint(err) == "" || !strings.Contains(err.Error(), code) {
+				t.Errorf("%s: %v", code, err)
+			}
+			break
+		}
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	_, failed, _ := run(t, open(t, purgetest.NewCloudFront(), purge.Settings{}), numbered(1), purge.Options{})
+	for _, err := range failed {
+		if !errors.Is(err, purge.ErrAuth) || !strings.Contains(purge.Hint(err), "profile") {
+			t.Errorf("no credentials: %v", err)
+		}
+	}
+}
+
+// TestBadItem: one path that only the service knows to be bad is named, and
+// the others are purged.
+func TestBadItem(t *testing.T) {
+	credentials(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := purgetest.NewCloudFront()
+		p := open(t, c, purge.Settings{})
+		plan, _ := p[0].Plan(numbered(500))
+		plan.Calls[0].Items[123].Value = "/~bad" // past the plan's own rules
+		var failed []string
+		for o, err := range purge.Run(t.Context(), p, plan.Calls, purge.Options{}) {
+			if err == nil && o.Err != nil {
+				for _, i := range o.Items {
+					failed = append(failed, i.Value)
+				}
+			}
+		}
+		if !slices.Equal(failed, []string{"/~bad"}) || len(c.Purged()) != 499 {
+			t.Errorf("failed %v, %d purged", failed, len(c.Purged()))
+		}
+	})
+}
+
+// TestRate: 60,000 paths to two distributions of one account, on a virtual
+// clock, against a server that refuses what is beyond the limits.
+func TestRate(t *testing.T) {
+	credentials(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := purgetest.NewCloudFront()
+		c.Distributions = append(c.Distributions, purgetest.Distribution{ID: "E3EXAMPLE1ABCD"})
+		c.Limit(0.5, 1, 150, 3000, 1, 15)
+		c.Inject = func(int) purgetest.Fault { return purgetest.Fault{Slow: 400 * time.Millisecond} }
+		p := open(t, c, purge.Settings{Targets: []string{anID, "E3EXAMPLE1ABCD"}})
+		start := time.Now()
+		purged, failed, _ := run(t, p, numbered(30_000), purge.Options{})
+		if len(purged) != 60_000 || len(failed) != 0 {
+			t.Fatalf("%d purged, %d failed", len(purged), len(failed))
+		}
+		sent := c.Purges()
+		for _, r := range sent {
+			if !r.Taken {
+				t.Errorf("refused after %v", r.At.Sub(start))
+			}
+		}
+		took := sent[len(sent)-1].At.Sub(start)
+		share := (60_000 - 3000) / took.Seconds() / 150
+		t.Logf("%v, %.1f %% of the permitted rate", took, share*100)
+		if share < 0.95 {
+			t.Errorf("%.1f %% of the permitted rate", share*100)
+		}
+	})
+}
+
+// TestInProgress: against the older quotas, in which batches wait for one another.
+func TestInProgress(t *testing.T) {
+	credentials(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := purgetest.NewCloudFront()
+		c.InProgress, c.CompletesIn = true, 4*time.Minute
+		items := numbered(9000)
+		for n := range 40 {
+			items = append(items, purge.Item{Kind: purge.Prefix, Value: fmt.Sprintf("/p%d/", n)})
+		}
+		purged, failed, _ := run(t, open(t, c, purge.Settings{}), items, purge.Options{Random: rand.New(rand.NewPCG(1, 1)).Float64})
+		if len(purged) != 9040 || len(failed) != 0 || c.Paid != 9040 {
+			t.Fatalf("%d purged, %d failed, %d paid", len(purged), len(failed), c.Paid)
+		}
+	})
+}
+
+// TestWireFixture: AWS' own sample of the request is what the test server
+// reads, and what is sent has its form.
+func TestWireFixture(t *testing.T) {
+	text := fixture(t)
+	for _, part := range []string{"POST /2020-05-31/distribution/__DistributionId__/invalidation", "<InvalidationBatch xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\">",
+		"<CallerReference>", "<Paths><Items><Path>", "<Quantity>"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("the sample lacks %s", part)
+		}
+	}
+	if !purgetest.ReadsBatch([]byte(text[strings.Index(text, "<InvalidationBatch"):]), "__CallerReference__", 2) {
+		t.Error("the test server does not read the sample")
+	}
+}
+
+func BenchmarkPlan100k(b *testing.B) {
+	d := &distribution{id: anID}
+	items := numbered(100_000)
+	for b.Loop() {
+		if plan, _ := d.Plan(items); plan.Items() != 100_000 {
+			b.Fatal(plan.Items())
+		}
+	}
+}
+
+// fixture is the sample that the SDK's module has in its folder.
+func fixture(t *testing.T) string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-sdk-go-v2/service/cloudfront").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "request_snapshot", "CreateInvalidation.request.snap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
