@@ -138,10 +138,14 @@ func (l *lane) recover(ctx context.Context, t task, err error) []task {
 	case Busy:
 		return l.crowded(ctx, t, trouble)
 	case Throttled, Unavailable:
-		if t.tries < l.Tries {
+		if trouble.RetryAfter > l.Patience {
+			err = fmt.Errorf("not before %v from now: %w", trouble.RetryAfter.Round(time.Second), err)
+		} else if t.tries < l.Tries {
 			return l.again(ctx, t, trouble, backoff{base: 500 * time.Millisecond, most: 30 * time.Second}.after(t.tries))
 		}
-		err = fmt.Errorf("given up after %d tries: %w", t.tries, err)
+		if t.tries >= l.Tries {
+			err = fmt.Errorf("given up after %d tries: %w", t.tries, err)
+		}
 	}
 	l.fail(t, err)
 	return nil

@@ -19,7 +19,7 @@ type Options struct {
 	Key         string
 	Journal     Journal
 	Tries       int           // of one call, for trouble that passes; 0: 8
-	Patience    time.Duration // how long a call may find the provider Busy; 0: 30 minutes
+	Patience    time.Duration // how long a call may find the provider Busy, or be told to wait; 0: 30 minutes
 	CallTimeout time.Duration // of one request; 0: a minute
 	Clock       Clock         // nil: the system's
 	Random      func() float64

@@ -150,6 +150,20 @@ func TestRunRetryAfter(t *testing.T) {
 	})
 }
 
+// TestRunRetryNextYear: nobody waits that long.
+func TestRunRetryNextYear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &desk{name: "d", size: 1}
+		d.answer = func(int, Call) ([]Receipt, error) {
+			return nil, &CallError{Fault: Throttled, RetryAfter: 8760 * time.Hour, Err: errors.New("429")}
+		}
+		r := collect(t, t.Context(), []Purger{d}, planned(t, d, list(1)), Options{})
+		if len(d.sent) != 1 || !strings.Contains(r.reasons["/0000"].Error(), "not before 8760h") {
+			t.Errorf("%d sent: %v", len(d.sent), r.reasons)
+		}
+	})
+}
+
 // TestRunLearns: a limit that answers tell of holds, though no plan knew it.
 func TestRunLearns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

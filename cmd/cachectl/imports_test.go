@@ -49,6 +49,8 @@ var rules = []struct {
 	{"purge/purgetest", rule{"the APIs for tests know nothing of us", nil, nil}},
 	{"purge/cloudfront", rule{"a CDN knows its parent and its one client; siblings never import one another", []string{"purge"},
 		[]string{"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."}}},
+	{"purge/cloudflare", rule{"a CDN knows its parent and its one client, of which the root package takes minutes to compile", []string{"purge"},
+		[]string{"github.com/cloudflare/cloudflare-go/v7/cache", "github.com/cloudflare/cloudflare-go/v7/option", "github.com/cloudflare/cloudflare-go/v7/zones"}}},
 	{"purge", rule{"the contracts of CDNs, and the run over them, import the standard library only", nil, nil}},
 	{"backends", rule{"the contracts import the standard library only", nil, nil}},
 }
@@ -127,5 +129,22 @@ func TestNoPackageOfAllThings(t *testing.T) {
 		if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "types", "core", "shared", "manager"}, name) {
 			t.Errorf("%s: a package is named for what it provides", p.ImportPath)
 		}
+	}
+}
+
+// TestNoCloudflareRoot: the root package of cloudflare-go stays out of the
+// build, by whatever way it might come in. It alone takes minutes and 1.5 GB
+// to compile, and doubles the binary.
+func TestNoCloudflareRoot(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, "github.com/cloudflare/cloudflare-go/v7/cache") {
+		t.Error("cloudflare-go is not in the build: is this test still needed?")
+	}
+	if slices.Contains(deps, "github.com/cloudflare/cloudflare-go/v7") {
+		t.Error("the root package of cloudflare-go is in the build: import its sub-packages only")
 	}
 }

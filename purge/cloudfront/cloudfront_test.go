@@ -366,7 +366,7 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := purge.Options{Random: func() float64 { return 0 }, CallTimeout: 500 * time.Millisecond, Clock: &fast{}}
+			o := purge.Options{Random: func() float64 { return 0 }, CallTimeout: 500 * time.Millisecond, Clock: &purgetest.Clock{}}
 			purged, failed, _ := run(t, p, numbered(100), o)
 			if len(purged) != 100 || len(failed) != 0 || len(c.Purged()) != 100 || c.Paid != 100 {
 				t.Errorf("%d told as purged, %d failed, %d purged, %d paid", len(purged), len(failed), len(c.Purged()), c.Paid)
@@ -381,16 +381,6 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
-}
-
-// fast is a clock that no one has to wait for.
-type fast struct{ ahead time.Duration }
-
-func (f *fast) Now() time.Time { return time.Now().Add(f.ahead) }
-
-func (f *fast) Sleep(ctx context.Context, d time.Duration) error {
-	f.ahead += d
-	return ctx.Err()
 }
 
 func TestFinalErrors(t *testing.T) {
