@@ -51,6 +51,7 @@ var rules = []struct {
 		[]string{"github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."}}},
 	{"purge/cloudflare", rule{"a CDN knows its parent and its one client, of which the root package takes minutes to compile", []string{"purge"},
 		[]string{"github.com/cloudflare/cloudflare-go/v7/cache", "github.com/cloudflare/cloudflare-go/v7/option", "github.com/cloudflare/cloudflare-go/v7/zones"}}},
+	{"purge/varnish", rule{"a CDN knows its parent; Varnish needs no client but net/http", []string{"purge"}, nil}},
 	{"purge", rule{"the contracts of CDNs, and the run over them, import the standard library only", nil, nil}},
 	{"backends", rule{"the contracts import the standard library only", nil, nil}},
 }

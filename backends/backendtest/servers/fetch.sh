@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings the real servers that the tests start: the system's own redis-server
-# and memcached, and redis 8.0, valkey 8.1 and memcached 1.6.38 from Debian 13
+# Brings the real servers that the tests start: the system's own redis-server,
+# memcached and varnish (with its modules), and redis 8.0, valkey 8.1 and memcached 1.6.38 from Debian 13
 # in a folder of their own, which touches nothing on the system. Running it
 # again, or twice at once, is safe; with everything there it takes no time.
 #
@@ -29,7 +29,16 @@ complete() {
 	done
 }
 
-have_system() { command -v redis-server >/dev/null && command -v memcached >/dev/null; }
+# missing_system: packages that the system lacks. A user's PATH may be without
+# sbin, and varnish-modules has no program.
+missing_system() {
+	command -v redis-server >/dev/null || echo redis-server
+	command -v memcached >/dev/null || echo memcached
+	PATH=$PATH:/usr/sbin:/usr/local/sbin command -v varnishd >/dev/null || echo varnish
+	[ -n "$(find /usr/lib /usr/local/lib -name libvmod_xkey.so -print -quit 2>/dev/null)" ] || echo varnish-modules
+}
+
+have_system() { [ -z "$(missing_system)" ]; }
 
 # A package that was not there before starts its service. The tests start
 # their own, so that one is stopped, now and at boot.
@@ -43,16 +52,16 @@ quiet_service() {
 
 # Descriptor 9 is the lock: a service that a package starts must not inherit it.
 install_system() {
-	local program missing=()
-	for program in redis-server memcached; do
-		command -v "$program" >/dev/null || missing+=("$program")
-	done
+	local package missing
+	mapfile -t missing < <(missing_system)
 	[ ${#missing[@]} -gt 0 ] || return 0
 	say "installing ${missing[*]}"
 	as_root apt-get update -qq 9>&-
 	as_root env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 9>&-
-	for program in "${missing[@]}"; do quiet_service "$program"; done
+	for package in "${missing[@]}"; do
+		[ "$package" = varnish-modules ] || quiet_service "$package"
+	done
 }
 
 # The mirror that apt uses for Debian itself (not security, not backports).
@@ -124,7 +133,7 @@ main() {
 		if have_system; then
 			die "redis 8.0 and valkey 8.1 can be fetched on Debian and its kin only"
 		fi
-		die "not a Debian-like system: install redis-server 7.0 or newer and memcached yourself"
+		die "not a Debian-like system: install redis-server 7.0 or newer, memcached, and varnish with varnish-modules yourself"
 	fi
 	mkdir -p "$base"
 	exec 9>"$base/.lock"

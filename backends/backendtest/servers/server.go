@@ -1,7 +1,8 @@
 // Package servers starts real cache servers for tests: Redis and Valkey in
-// several versions (single, as a cluster, under sentinels), and memcached. They
-// listen on 127.0.0.1 only, keep their data in the test's own folder, and are
-// gone when the test is over; on Linux also when the test is killed.
+// several versions (single, as a cluster, under sentinels), memcached, and
+// Varnish. They listen on 127.0.0.1 only, keep their data in the test's own
+// folder, and are gone when the test is over; on Linux also when the test is
+// killed.
 //
 // fetch.sh (make servers) brings the programs. A missing one fails the test
 // and never skips it: what was not tried is not known to work. The package
