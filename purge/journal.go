@@ -58,6 +58,7 @@ type FileJournal struct {
 	mu       sync.Mutex
 	file     *os.File
 	calls    []Call
+	byID     map[string]int             // place in calls
 	done     map[string]map[string]bool // by ID, the keys of purged items
 	receipts []Receipt
 	broken   error
@@ -153,12 +154,15 @@ func (j *FileJournal) take(e Entry) {
 		j.Key = e.Key
 	case Queue:
 		if e.Call != nil {
+			if j.byID == nil {
+				j.byID = make(map[string]int)
+			}
+			j.byID[e.Call.ID] = len(j.calls)
 			j.calls = append(j.calls, *e.Call)
 		}
 	case Done:
 		if e.Items == nil {
-			at := slices.IndexFunc(j.calls, func(c Call) bool { return c.ID == e.ID })
-			if at >= 0 {
+			if at, queued := j.byID[e.ID]; queued {
 				e.Items = j.calls[at].Items
 			}
 		}
