@@ -74,6 +74,7 @@ func (l *lane) step(ctx context.Context, t task) []task {
 	t.tries++
 	t.call.Reference = Reference(l.Key, t.call)
 	receipts, err := l.do(ctx, t.call)
+	l.limits.answered(t.call.Draws)
 	now := l.Clock.Now()
 	for _, r := range receipts {
 		l.limits.learn(now, r.Budgets)

@@ -48,6 +48,7 @@ type bucket struct {
 	tokens  float64
 	at      time.Time // of tokens
 	blocked time.Time // nothing before that
+	flying  float64   // tokens of calls that are sent and not answered
 }
 
 func (b *bucket) refill(now time.Time) {
@@ -73,18 +74,19 @@ func (b *bucket) reserve(now time.Time, n float64) time.Time {
 }
 
 // learn believes the provider where it allows less than is known, and takes
-// its rate over the documented one.
+// its rate over the documented one. Calls under way may not be in its count.
 func (b *bucket) learn(now time.Time, told Budget) {
 	fresh := b.rate == 0
+	left := max(0, told.Left-b.flying)
 	if told.Quota > 0 && told.Window > 0 {
 		b.refill(now)
 		b.rate, b.burst = headroom*told.Quota/told.Window.Seconds(), told.Quota
 	}
 	if b.rate > 0 {
 		if b.refill(now); fresh {
-			b.at, b.tokens = now, told.Left
+			b.at, b.tokens = now, left
 		}
-		b.tokens = min(b.tokens, told.Left)
+		b.tokens = min(b.tokens, left)
 	}
 	if told.Left < 1 {
 		b.block(now.Add(told.Reset))
@@ -136,8 +138,8 @@ func (l *limiter) reserve(now time.Time, draws []Draw) time.Time {
 	return at
 }
 
-// wait returns when a call with these draws may be sent. Limits that are
-// learned meanwhile hold too.
+// wait returns when a call with these draws may be sent, and takes it for sent
+// until answered is called. Limits that are learned meanwhile hold too.
 func (l *limiter) wait(ctx context.Context, clock Clock, draws []Draw) error {
 	at := l.reserve(clock.Now(), draws)
 	for {
@@ -148,12 +150,17 @@ func (l *limiter) wait(ctx context.Context, clock Clock, draws []Draw) error {
 		})
 		d := at.Sub(clock.Now())
 		if d <= 0 {
+			l.each(draws, func(b *bucket, tokens float64) { b.flying += tokens })
 			return ctx.Err()
 		}
 		if err := clock.Sleep(ctx, d); err != nil {
 			return err
 		}
 	}
+}
+
+func (l *limiter) answered(draws []Draw) {
+	l.each(draws, func(b *bucket, tokens float64) { b.flying -= tokens })
 }
 
 func (l *limiter) learn(now time.Time, budgets []Budget) {

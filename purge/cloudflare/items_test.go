@@ -65,3 +65,35 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+func TestCovers(t *testing.T) {
+	by := covers([]purge.Item{{Kind: purge.Prefix, Value: "a.com/foo"}, {Kind: purge.Prefix, Value: "a.com/bar/"}, {Kind: purge.Host, Value: "b.com"}})
+	for _, test := range []struct {
+		kind purge.Kind
+		in   string
+		want string // empty: it is not covered
+	}{
+		{purge.URL, "https://a.com/foo", "a.com/foo"},
+		{purge.URL, "http://a.com/foo?x", "a.com/foo"},
+		{purge.URL, "https://a.com/foo/x", "a.com/foo"},
+		{purge.URL, "https://a.com/foobar", ""},
+		{purge.URL, "https://a.com:8443/foo", ""},
+		{purge.URL, "https://a.com/bar", ""},
+		{purge.URL, "https://a.com/bar/", "a.com/bar/"},
+		{purge.URL, "https://a.com/bar/x", "a.com/bar/"},
+		{purge.Prefix, "a.com/foo", ""},
+		{purge.Prefix, "a.com/foo/x", "a.com/foo"},
+		{purge.Prefix, "a.com/bar/", ""},
+		{purge.Prefix, "a.com/bar", ""},
+		{purge.URL, "https://b.com/x", "b.com"},
+		{purge.Prefix, "b.com/x", "b.com"},
+		{purge.Prefix, "b.com", "b.com"},
+		{purge.Host, "b.com", ""},
+		{purge.Tag, "b.com", ""},
+	} {
+		got, ok := by(purge.Item{Kind: test.kind, Value: test.in})
+		if ok != (test.want != "") || ok && got.Value != test.want {
+			t.Errorf("%s %s is covered by %q, want %q", test.kind, test.in, got.Value, test.want)
+		}
+	}
+}

@@ -140,6 +140,10 @@ func TestPlan(t *testing.T) {
 	if plan, err := p.Plan(nil); err != nil || len(plan.Calls) != 0 || plan.Everything() {
 		t.Errorf("no items: %+v %v", plan, err)
 	}
+	small := &distribution{id: anID, batch: 70}
+	if plan, _ := small.Plan(numbered(700)); len(plan.Calls) != 10 {
+		t.Errorf("%d calls of at most 70 items", len(plan.Calls))
+	}
 	// Wildcards that are too many for the quota go apart, 15 a call.
 	var stars []purge.Item
 	for n := range 40 {

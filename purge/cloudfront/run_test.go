@@ -70,11 +70,11 @@ func TestFaults(t *testing.T) {
 func TestSendsOnce(t *testing.T) {
 	credentials(t)
 	c := purgetest.NewCloudFront()
-	c.Inject = func(int) purgetest.Fault { return purgetest.Fault{Status: 503} }
+	c.Inject = func(int) purgetest.Fault { return purgetest.Fault{Status: 503, RetryAfter: "7"} }
 	p := open(t, c, purge.Settings{})[0]
 	_, err := p.Do(t.Context(), purge.NewCall(p.Name(), numbered(1)))
 	var call *purge.CallError
-	if !errors.As(err, &call) || call.Fault != purge.Unavailable || len(c.Purges()) != 1 {
+	if !errors.As(err, &call) || call.Fault != purge.Unavailable || call.RetryAfter != 7*time.Second || len(c.Purges()) != 1 {
 		t.Errorf("%d requests: %v", len(c.Purges()), err)
 	}
 }
