@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -311,4 +313,45 @@ func fixture(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestCredentialChain: profile, role and endpoint are found as the aws command
+// finds them.
+func TestCredentialChain(t *testing.T) {
+	credentials(t)
+	c := purgetest.NewCloudFront()
+	t.Setenv("AWS_ENDPOINT_URL_CLOUDFRONT", c.Start(t))
+	var role string
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		role = r.FormValue("RoleArn")
+		fmt.Fprintf(w, `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>`+
+			`<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	defer tokens.Close()
+	t.Setenv("AWS_ENDPOINT_URL_STS", tokens.URL)
+	t.Setenv("AWS_CA_BUNDLE", "")
+	for _, s := range []purge.Settings{{}, {Role: "arn:aws:iam::1:role/purge"}, {Profile: "shop"}} {
+		if s.Profile != "" {
+			file := filepath.Join(t.TempDir(), "credentials")
+			if err := os.WriteFile(file, []byte("[shop]\naws_access_key_id = AKIDSHOP\naws_secret_access_key = s\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+		}
+		s.Targets = []string{anID}
+		p, err := Open(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if purged, failed, _ := run(t, p, numbered(2), purge.Options{}); len(purged) != 2 {
+			t.Errorf("%+v: %v", s, failed)
+		}
+	}
+	if role != "arn:aws:iam::1:role/purge" {
+		t.Errorf("role %q", role)
+	}
+	if _, err := Open(t.Context(), purge.Settings{Targets: []string{anID}, Profile: "nobody"}); !errors.Is(err, purge.ErrSettings) || purge.Hint(err) == "" {
+		t.Errorf("unknown profile: %v", err)
+	}
 }

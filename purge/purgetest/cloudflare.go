@@ -141,7 +141,7 @@ func (b *purgeBody) items() (items []string, headers []http.Header) {
 			headers = append(headers, h)
 		}
 	}
-	items = slices.Concat(items, b.Tags, b.Hosts, b.Prefixes)
+	items = append(append(append(items, b.Tags...), b.Hosts...), b.Prefixes...)
 	if b.Everything != nil && *b.Everything {
 		items = append(items, "everything")
 	}
@@ -231,5 +231,5 @@ func validURL(raw, zone string) bool {
 }
 
 func inZone(host, zone string) bool {
-	return host == strings.ToLower(host) && (host == zone || strings.HasSuffix(host, "."+zone))
+	return host == strings.ToLower(host) && !strings.ContainsAny(host, "*/: ") && (host == zone || strings.HasSuffix(host, "."+zone))
 }
