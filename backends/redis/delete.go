@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"slices"
 	"time"
@@ -161,9 +160,11 @@ func (d *deletion) owner(key string) *remover {
 }
 
 // settle reads the answers to all but the last left pages, and tells whether the
-// reader wants more.
+// reader wants more. A node that takes no more ends the stream outside a cluster;
+// what became of the pages that were under way comes before that.
 func (d *deletion) settle(yield func(backends.Result, error) bool, left int) bool {
-	for len(d.pending) > left {
+	var end error
+	for len(d.pending) > left || end != nil && len(d.pending) > 0 {
 		w := d.pending[0]
 		d.pending = d.pending[1:]
 		for _, p := range w.parts {
@@ -173,31 +174,38 @@ func (d *deletion) settle(yield func(backends.Result, error) bool, left int) boo
 			return false
 		}
 		for _, p := range w.parts {
-			if !d.tell(yield, p.remover) {
+			err, more := d.tell(yield, p.remover)
+			if !more {
 				return false
+			}
+			if err != nil {
+				end = err
 			}
 		}
 	}
-	return true
+	if end != nil {
+		yield(backends.Result{}, end)
+	}
+	return end == nil
 }
 
-// tell passes on what a remover has to say beside its outcomes, once each.
-func (d *deletion) tell(yield func(backends.Result, error) bool, r *remover) bool {
+// tell passes on what a remover has to say beside its outcomes, once each. It
+// returns what ends the stream, and whether the reader wants more.
+func (d *deletion) tell(yield func(backends.Result, error) bool, r *remover) (end error, more bool) {
 	if n := r.notice; n != nil {
 		if r.notice = nil; !yield(backends.Result{}, n) {
-			return false
+			return nil, false
 		}
 	}
 	if r.dead == nil || r.told {
-		return true
+		return nil, true
 	}
 	r.told = true
 	err := fail(d.ctx, r.node.addr, r.dead)
 	if d.c.topology == cluster {
-		return yield(backends.Result{}, &backends.ShardError{Shard: r.node.addr, Err: err})
+		return nil, yield(backends.Result{}, &backends.ShardError{Shard: r.node.addr, Err: err})
 	}
-	yield(backends.Result{}, err)
-	return false
+	return err, true
 }
 
 // A part is what one node has of a page. Its entries go in groups, each one
@@ -242,11 +250,13 @@ func (p *part) divide(clustered bool) {
 	}
 }
 
-func (p *part) guard(g group) string {
+func (p *part) guard(g group) string { return p.guardOf(g.from) }
+
+func (p *part) guardOf(n int) string {
 	if p.work.guards == nil {
 		return ""
 	}
-	return p.work.guards[p.at[g.from]]
+	return p.work.guards[p.at[n]]
 }
 
 func (p *part) outcome(n int) *backends.Outcome { return &p.work.result.Outcomes[p.at[n]] }
@@ -259,5 +269,3 @@ func (p *part) fail(err error) {
 		}
 	}
 }
-
-var errMoving = errors.New("its slot is moving and no node took the command")

@@ -80,7 +80,7 @@ const (
 	missing              // the command does not exist there: renamed, a managed service, an older version
 	wrongType
 	noKey
-	moved      // the key is another node's, or on its way there
+	moved      // the key is another node's, on its way there, or no node's
 	connection // no answer at all
 )
 
@@ -109,15 +109,15 @@ func classify(err error) trouble {
 	switch {
 	case redis.IsAuthError(err), has("wrongpass", "noauth", "without any password configured", "unknown command 'auth'", "unknown command `auth`", "failed to authenticate"):
 		return locked
-	case has("access a key", "access one of the keys"):
+	case has("access a key", "access one of the keys", "access at least one of the keys"):
 		return forbiddenKey
-	case has("noperm"):
+	case has("noperm", "can't run this command"): // the latter in a script
 		return forbidden
-	case has("unknown command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "lfu maxmemory policy", "try object help", "try client help", "try memory help"):
+	case has("unknown command", "unknown redis command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "lfu maxmemory policy", "try object help", "try client help", "try memory help"):
 		return missing
-	case strings.HasPrefix(text, "WRONGTYPE"):
+	case strings.HasPrefix(text, "WRONGTYPE"), has("key should be of string type"): // the latter says DELEX
 		return wrongType
-	case strings.HasPrefix(text, "MOVED "), strings.HasPrefix(text, "ASK "), strings.HasPrefix(text, "TRYAGAIN"):
+	case strings.HasPrefix(text, "MOVED "), strings.HasPrefix(text, "ASK "), strings.HasPrefix(text, "TRYAGAIN"), has("hash slot not served"):
 		return moved
 	case has("no such key"), errors.Is(err, redis.Nil):
 		return noKey

@@ -196,14 +196,14 @@ func (b *prober) guardOf(e *backends.Entry) (command []string, kind string) {
 func replyOf(cmd *redis.Cmd) reply {
 	value, err := cmd.Result()
 	if errors.Is(err, redis.Nil) {
-		return reply{null: true}
+		return reply{kind: '$', null: true}
 	}
 	r := reply{err: err}
 	switch v := value.(type) {
 	case string:
-		r.text = v
+		r.kind, r.text = '$', v
 	case int64:
-		r.num = v
+		r.kind, r.num = ':', v
 	}
 	return r
 }

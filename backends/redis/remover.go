@@ -3,10 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/cachectl/cachectl/backends"
 )
@@ -20,6 +18,7 @@ type remover struct {
 	verb      string
 	wire      *wire
 	sent      []*part // not settled yet, in order
+	broke     int     // connections that broke since the last answer
 	notice    *backends.Notice
 	dead      error // why this node takes no more
 	told      bool
@@ -71,29 +70,30 @@ func (r *remover) write(p *part) {
 func (r *remover) settle(ctx context.Context, p *part) {
 	var apart []group
 	var unsure []*backends.Outcome
-	if r.wire != nil {
-		r.wire.extend(ctx) // the source may have taken its time
-	}
 	for r.dead == nil && p.next < len(p.groups) {
+		if r.wire.in.Buffered() == 0 { // the server has as long as it wants for the whole, if it goes on
+			r.wire.extend(ctx)
+		}
 		answer, err := r.wire.scalar()
 		if err != nil {
 			r.dead = r.again(ctx, err)
 			continue
 		}
 		g := p.groups[p.next]
-		p.next++
+		guard := p.guard(g)
 		switch {
-		case answer.err != nil && p.guard(g) == "":
-			apart = append(apart, g)
-		case p.guard(g) != "":
-			did, ask := verdict(p.guard(g), answer)
+		case answer.err == nil && !sensible(guard, answer, g.to-g.from):
+			r.dead = errNoCount
+			continue
+		case guard != "":
+			did, ask := verdict(guard, answer)
 			if did == backends.Failed {
 				apart = append(apart, g)
-				continue
-			}
-			if p.outcome(g.from).Did = did; ask {
+			} else if p.outcome(g.from).Did = did; ask {
 				unsure = append(unsure, p.outcome(g.from))
 			}
+		case answer.err != nil:
+			apart = append(apart, g)
 		default:
 			for n := g.from; n < g.to; n++ {
 				if p.outcome(n).Did = backends.Gone; int64(n-g.from) < answer.num {
@@ -101,34 +101,50 @@ func (r *remover) settle(ctx context.Context, p *part) {
 				}
 			}
 		}
+		p.next++
+		r.broke = 0
 	}
 	if len(r.sent) > 0 && r.sent[0] == p {
 		r.sent = r.sent[1:]
 	}
-	for _, g := range apart {
-		if r.dead == nil {
-			r.dead = r.singly(ctx, p, g)
-		}
+	if r.dead == nil && len(r.sent) == 0 && r.wire.in.Buffered() > 0 {
+		r.dead = protocolError("an answer that nothing asked for")
 	}
-	r.c.look(ctx, unsure)
+	if r.dead == nil && len(apart) > 0 {
+		r.dead = r.singly(ctx, p, apart)
+	}
+	r.look(ctx, unsure)
 	if r.dead != nil {
 		p.fail(fail(ctx, r.node.addr, r.dead))
 	}
 }
 
+var errNoCount = protocolError("an answer to a deletion that is no count of its keys")
+
+// sensible tells whether an answer can be that to the removal of n keys.
+func sensible(guard string, r reply, n int) bool {
+	least := int64(0)
+	if strings.HasPrefix(guard, guardDump) {
+		least = -1
+	}
+	return r.kind == ':' && least <= r.num && r.num <= int64(n)
+}
+
 // again opens a new connection in place of a broken one, and sends what was not
 // answered once more. Removing twice does no harm; but what the lost answer would
-// have told as deleted is told as gone.
+// have told as deleted is told as gone. A server that breaks every connection
+// before it has answered anything is given up.
 func (r *remover) again(ctx context.Context, broke error) error {
 	if errors.Is(broke, backends.ErrUnreachable) { // it does not speak our protocol
 		return broke
 	}
-	for attempt := range walkRetries {
+	for r.broke < walkRetries {
 		select {
 		case <-ctx.Done():
 			return broke
-		case <-time.After(100 * time.Millisecond << attempt):
+		case <-time.After(100 * time.Millisecond << r.broke):
 		}
+		r.broke++
 		fresh, err := r.c.dialWire(ctx, r.node)
 		if err != nil {
 			broke = err
@@ -144,73 +160,4 @@ func (r *remover) again(ctx context.Context, broke error) error {
 		}
 	}
 	return broke
-}
-
-// singly sends the keys of a group that was refused one by one, over another
-// connection, which finds slots that have moved. It returns an error where the
-// server refuses not these keys but to remove any.
-func (r *remover) singly(ctx context.Context, p *part, g group) error {
-	outcomes := make([]*backends.Outcome, 0, g.to-g.from)
-	for n := g.from; n < g.to; n++ {
-		outcomes = append(outcomes, p.outcome(n))
-	}
-	for {
-		answers, err := r.each(ctx, outcomes, p.guard(g))
-		if err != nil {
-			return err
-		}
-		refusal := error(nil)
-		for i, answer := range answers {
-			o := outcomes[i]
-			switch trouble := classify(answer.err); {
-			case answer.err == nil && p.guard(g) != "":
-				o.Did, _ = verdict(p.guard(g), answer)
-			case answer.err == nil:
-				if o.Did = backends.Gone; answer.num > 0 {
-					o.Did = backends.Deleted
-				}
-			case trouble == wrongType:
-				o.Did = backends.Kept
-			case trouble == forbiddenKey:
-				o.Did, o.Err = backends.Failed, fail(ctx, r.node.addr, answer.err)
-			case trouble == moved:
-				o.Did, o.Err = backends.Failed, fmt.Errorf("%w: %w", errMoving, answer.err)
-			default:
-				refusal = answer.err
-			}
-		}
-		if refusal == nil {
-			return nil
-		}
-		if r.verb == del || p.guard(g) != "" || !refused(refusal) {
-			return refusal
-		}
-		r.verb = del
-		r.notice = &backends.Notice{Shard: r.node.addr, What: "keys are removed by DEL: the server stands still while it frees a big one", Err: errors.New(words(refusal))}
-	}
-}
-
-// each removes keys by a command each.
-func (r *remover) each(ctx context.Context, outcomes []*backends.Outcome, guard string) ([]reply, error) {
-	client := redis.UniversalClient(r.node.client)
-	if r.c.whole.topology == cluster {
-		client = r.c.whole.router
-	}
-	pipe := client.Pipeline()
-	cmds := make([]*redis.Cmd, len(outcomes))
-	for i, o := range outcomes {
-		if guard == "" {
-			cmds[i] = pipe.Do(ctx, r.verb, o.Key)
-		} else {
-			cmds[i] = do(ctx, pipe, guardedCommand(r.verb, o.Key, guard))
-		}
-	}
-	if err := exec(ctx, pipe); err != nil {
-		return nil, err
-	}
-	answers := make([]reply, len(cmds))
-	for i, cmd := range cmds {
-		answers[i] = replyOf(cmd)
-	}
-	return answers, nil
 }

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"math"
 
 	"github.com/redis/go-redis/v9"
 
@@ -28,9 +29,10 @@ func (c *cache) Sample(ctx context.Context, n int) ([]backends.Sample, error) {
 		of, err := n.client.DBSize(ctx).Result()
 		return backends.Sample{Shard: n.addr, Of: of}, fail(ctx, n.addr, err)
 	})
-	all := int64(0)
-	for _, s := range samples {
-		all += s.Of
+	all := 0.0
+	for i := range samples {
+		samples[i].Of = max(samples[i].Of, 0)
+		all += float64(samples[i].Of)
 	}
 	if all == 0 {
 		return samples, lost
@@ -48,7 +50,7 @@ func (c *cache) Sample(ctx context.Context, n int) ([]backends.Sample, error) {
 	}
 	samples, err = everyNode(ctx, there, func(ctx context.Context, node *node) (backends.Sample, error) {
 		s := backends.Sample{Shard: node.addr, Of: known[node.addr]}
-		keys, err := draw(ctx, node, int((int64(n)*s.Of+all-1)/all))
+		keys, err := draw(ctx, node, int(math.Ceil(float64(n)*float64(s.Of)/all)))
 		s.Keys = keys
 		return s, fail(ctx, node.addr, err)
 	})

@@ -80,7 +80,10 @@ func (c *cache) clusterShards(ctx context.Context) ([]shard, error) {
 		case len(slots) == 0:
 			failed = append(failed, fmt.Errorf("%s: the cluster has no slots assigned", seed))
 		default:
-			return c.assemble(seed, slots), nil
+			if shards := c.assemble(seed, slots); len(shards) > 0 {
+				return shards, nil
+			}
+			failed = append(failed, fmt.Errorf("%s: the cluster's slots have no nodes", seed))
 		}
 	}
 	return nil, errors.Join(failed...)

@@ -1,9 +1,7 @@
 package redis
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/cachectl/cachectl/backends"
@@ -102,17 +100,4 @@ func verdict(guard string, r reply) (did backends.Verb, unsure bool) {
 		return backends.Kept, false
 	}
 	return backends.Gone, !strings.HasPrefix(guard, guardDump)
-}
-
-// look tells for keys that were left alone whether they are there.
-func (c *cache) look(ctx context.Context, outcomes []*backends.Outcome) {
-	for _, o := range outcomes {
-		n, err := c.router.Exists(ctx, o.Key).Result()
-		c.lookups.Add(1)
-		if err != nil {
-			o.Did, o.Err = backends.Failed, fmt.Errorf("it was left alone; whether it is there: %w", err)
-		} else if n > 0 {
-			o.Did = backends.Kept
-		}
-	}
 }

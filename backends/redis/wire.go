@@ -169,6 +169,7 @@ func number(text []byte, most int64) (int64, error) {
 
 // A reply is one answer that is no array.
 type reply struct {
+	kind byte // of RESP2: '+', '-', ':', '$'
 	null bool
 	num  int64
 	text string
@@ -184,19 +185,19 @@ func (w *wire) scalar() (reply, error) {
 	}
 	switch kind {
 	case '+':
-		return reply{text: string(text)}, nil
+		return reply{kind: kind, text: string(text)}, nil
 	case '-':
-		return reply{err: replyError(text)}, nil
+		return reply{kind: kind, err: replyError(text)}, nil
 	case ':':
 		n, err := number(text, 1<<62)
-		return reply{num: n}, err
+		return reply{kind: kind, num: n}, err
 	case '$':
 		n, err := number(text, maxBulk)
 		if err != nil || n < 0 {
-			return reply{null: true}, err
+			return reply{kind: kind, null: true}, err
 		}
 		body, err := w.bulk(nil, int(n))
-		return reply{text: string(body)}, err
+		return reply{kind: kind, text: string(body)}, err
 	}
 	return reply{}, protocolError(fmt.Sprintf("an answer that begins with %q", kind))
 }
