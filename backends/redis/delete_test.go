@@ -337,19 +337,11 @@ func TestWritesOfMasterReadsOfReplica(t *testing.T) {
 	_, sentinels, nodes := servers.Sentinel(t, servers.Default(t), servers.Options{})
 	master, replica := raw(t, nodes[0]), raw(t, nodes[1])
 	keys := write(t, master, "k", 500)
-	if n := master.Do(t.Context(), "wait", 1, 5000).Val(); n != int64(1) {
-		t.Fatalf("%v replicas in step", n)
-	}
 	b := openURL(t, "redis+sentinel://mymaster@"+strings.Join(sentinels, ",")+"?read=replica")
-	for range 100 { // the sentinels take a moment to trust a replica
-		if shards, err := b.(*cache).shards(t.Context()); err == nil && len(shards[0].replicas) > 0 {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	trusted(t, b)
 	for name, b := range map[string]backends.Backend{"whole": b, "shard": firstShard(t, b)} {
 		write(t, master, "k", 500)
-		master.Do(t.Context(), "wait", 1, 5000)
+		inStep(t, master)
 		walked := make(map[string]bool)
 		pages := backends.Observe(b.(backends.Scanner).Scan(t.Context(), backends.Query{Count: 50}), func(p backends.Page) { walked[p.Shard] = true })
 		r := removed(t, b.(backends.Deleter).Delete(t.Context(), pages), nil)

@@ -173,32 +173,6 @@ func (c *cache) clusterOptions() *redis.ClusterOptions {
 	}
 }
 
-// onConnect names a new connection and makes it harmless: it is not to count as use of a
-// key (NO-TOUCH, Redis 7.2), and not to be evicted in the middle of a walk
-// (NO-EVICT, 7.0). Servers that know neither, or forbid it, serve us all the
-// same; Value.Touched and the documents say what that means.
-func (c *cache) onConnect(replica bool) func(context.Context, *redis.Conn) error {
-	return func(ctx context.Context, conn *redis.Conn) error {
-		var noTouch *redis.Cmd
-		_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.Do(ctx, "client", "setname", clientName) // not by Options.ClientName, which fails where this is forbidden
-			noTouch = p.Do(ctx, "client", "no-touch", "on")
-			p.Do(ctx, "client", "no-evict", "on")
-			if replica && c.topology == cluster {
-				p.ReadOnly(ctx)
-			}
-			return nil
-		})
-		if broken(err) {
-			return err
-		}
-		if noTouch.Err() != nil {
-			c.touches.Store(true)
-		}
-		return nil
-	}
-}
-
 // node returns the connection to addr, opening it at the first call.
 func (c *cache) node(addr string, replica bool) *node {
 	c.mu.Lock()

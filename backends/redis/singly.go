@@ -68,7 +68,7 @@ func (r *remover) judge(ctx context.Context, p *part, n int, answer reply) (ask 
 	case trouble == forbiddenKey:
 		o.Did, o.Err = backends.Failed, fail(ctx, r.node.addr, answer.err)
 	case trouble == moved && r.c.whole.topology != cluster:
-		o.Did, o.Err = backends.Failed, fmt.Errorf("%w %s", errElsewhere, r.node.addr)
+		o.Did, o.Err = backends.Failed, fmt.Errorf("%w: for all nodes use redis+cluster://%s", errElsewhere, r.node.addr)
 	case trouble == moved:
 		o.Did, o.Err = backends.Failed, fmt.Errorf("%w: %w", errMoving, answer.err)
 	case broken(answer.err): // of the node where the key is now
@@ -81,7 +81,7 @@ func (r *remover) judge(ctx context.Context, p *part, n int, answer reply) (ask 
 
 var (
 	errMoving    = errors.New("its slot is moving and no node took the command")
-	errElsewhere = errors.New("it is another node's; for all nodes of the cluster use redis+cluster://")
+	errElsewhere = errors.New("it is another node's of the cluster")
 )
 
 // each removes keys of a part by a command each. Its error is of the connection; in
