@@ -111,7 +111,7 @@ func classify(err error) trouble {
 		return locked
 	case has("access a key", "access one of the keys", "access at least one of the keys"):
 		return forbiddenKey
-	case has("noperm", "can't run this command"): // the latter in a script
+	case has("noperm", "can't run this command", "no permissions to run"): // the latter two in a script
 		return forbidden
 	case has("unknown command", "unknown redis command", "unknown subcommand", "unknown sub-command", "not supported", "not allowed", "lfu maxmemory policy", "try object help", "try client help", "try memory help"):
 		return missing

@@ -80,26 +80,16 @@ func (r *remover) settle(ctx context.Context, p *part) {
 			continue
 		}
 		g := p.groups[p.next]
-		guard := p.guard(g)
-		switch {
-		case answer.err == nil && !sensible(guard, answer, g.to-g.from):
-			r.dead = errNoCount
+		refused, ask, err := p.take(g, answer)
+		if err != nil {
+			r.dead = err
 			continue
-		case guard != "":
-			did, ask := verdict(guard, answer)
-			if did == backends.Failed {
-				apart = append(apart, g)
-			} else if p.outcome(g.from).Did = did; ask {
-				unsure = append(unsure, p.outcome(g.from))
-			}
-		case answer.err != nil:
+		}
+		if refused {
 			apart = append(apart, g)
-		default:
-			for n := g.from; n < g.to; n++ {
-				if p.outcome(n).Did = backends.Gone; int64(n-g.from) < answer.num {
-					p.outcome(n).Did = backends.Deleted
-				}
-			}
+		}
+		if ask {
+			unsure = append(unsure, p.outcome(g.from))
 		}
 		p.next++
 		r.broke = 0
@@ -117,6 +107,32 @@ func (r *remover) settle(ctx context.Context, p *part) {
 	if r.dead != nil {
 		p.fail(fail(ctx, r.node.addr, r.dead))
 	}
+}
+
+// take reads the answer to a group into its outcomes, unless the group was refused
+// as a whole. ask says that its key is kept or gone, and only another look tells
+// which.
+func (p *part) take(g group, answer reply) (refused, ask bool, err error) {
+	guard := p.guard(g)
+	switch {
+	case answer.err == nil && !sensible(guard, answer, g.to-g.from):
+		return false, false, errNoCount
+	case guard != "":
+		did, ask := verdict(guard, answer)
+		if did == backends.Failed {
+			return true, false, nil
+		}
+		p.outcome(g.from).Did = did
+		return false, ask, nil
+	case answer.err != nil:
+		return true, false, nil
+	}
+	for n := g.from; n < g.to; n++ {
+		if p.outcome(n).Did = backends.Gone; int64(n-g.from) < answer.num {
+			p.outcome(n).Did = backends.Deleted
+		}
+	}
+	return false, false, nil
 }
 
 var errNoCount = protocolError("an answer to a deletion that is no count of its keys")
