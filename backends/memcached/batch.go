@@ -100,7 +100,7 @@ func (b *batch) manner(l *lane) manner {
 
 // on is the number that the item must have on this node to be deleted.
 func (g guard) on(l *lane) uint64 {
-	if l.other || g.addr != "" && g.addr != l.addr {
+	if g.run != "" && l.process != "" && g.run != l.process || g.addr != "" && g.addr != l.addr {
 		return impossible
 	}
 	return g.cas

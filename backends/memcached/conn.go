@@ -22,8 +22,6 @@ type node struct {
 	idle   []*conn
 	open   []*conn // idle and lent ones
 	closed bool
-	// vouched is the process that told the guards handed out last, see guard.
-	vouched string
 
 	knowing sync.Mutex // held while the profile is asked for
 	known   *profile

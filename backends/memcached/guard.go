@@ -1,7 +1,6 @@
 package memcached
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"strconv"
@@ -17,19 +16,23 @@ import (
 type guard struct {
 	cas  uint64 // 0: no guard
 	addr string // of the node that told it; "" is the node of the page
+	run  string // names the process that told it, see runID; "" where it does not say
 }
 
 // impossible is a number that no item has: with it a delete answers whether the
 // key is there, and leaves it.
 const impossible = math.MaxUint64
 
-// guardOf is what an entry carries for Delete: the number in decimal. Where a
-// target has several nodes, a key named by the user goes to all of them, so
-// Inspect puts the node behind it.
-func guardOf(cas uint64, addr string) string {
+// guardOf is what an entry carries for Delete: "CAS@ADDR#RUN". Where a target has
+// several nodes, a key named by the user goes to all of them, so Inspect puts the node
+// into it.
+func guardOf(cas uint64, addr, run string) string {
 	text := strconv.FormatUint(cas, 10)
 	if addr != "" {
 		text += "@" + addr
+	}
+	if run != "" {
+		text += "#" + run
 	}
 	return text
 }
@@ -37,51 +40,19 @@ func guardOf(cas uint64, addr string) string {
 // parseGuard undoes guardOf. It refuses 0, by which a server that was started
 // with -C deletes anything (measured), and what is no number.
 func parseGuard(text string) (guard, error) {
-	number, addr, _ := strings.Cut(text, "@")
+	rest, run, _ := strings.Cut(text, "#")
+	number, addr, _ := strings.Cut(rest, "@")
 	cas, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || cas == 0 {
 		return guard{}, fmt.Errorf("bad guard %s: it must come from an entry of this cache", printable([]byte(text)))
 	}
-	return guard{cas, addr}, nil
+	return guard{cas, addr, run}, nil
 }
 
-// vouch remembers which process the guards come from that are about to be
-// handed out. p was asked for just before.
-func (n *node) vouch(want backends.Facts, p profile) {
-	if !want.Has(backends.FactGuard) {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.vouched = p.run
-}
-
-// restarted tells whether another process answers on c than the one that told
-// the guards. Where servers do not tell who they are, nobody knows.
-func (n *node) restarted(c *conn) (bool, error) {
-	n.mu.Lock()
-	before := n.vouched
-	n.mu.Unlock()
-	if before == "" {
-		return false, nil
-	}
+// process asks which process answers on c; "" where the server does not tell.
+func (c *conn) process() (string, error) {
 	values, err := c.optional(general)
-	if err != nil {
-		return false, err
-	}
-	now := runID(values)
-	return now != "" && now != before, nil
-}
-
-// freshProfile asks the server anew where guards are wanted, because they are
-// worth nothing without its process.
-func (n *node) freshProfile(ctx context.Context, want backends.Facts) error {
-	if !want.Has(backends.FactGuard) {
-		return nil
-	}
-	p, err := n.profile(ctx, true)
-	n.vouch(want, p)
-	return err
+	return runID(values), err
 }
 
 // noGuard says that items came without CAS numbers, though the server does not

@@ -63,8 +63,8 @@ func (in *inspection) ask(ctx context.Context, keys []string) (entries []backend
 		if in.gone[n] {
 			return
 		}
-		if !in.begun {
-			if all[i].err = n.freshProfile(ctx, in.want); all[i].err != nil {
+		if !in.begun && in.want.Has(backends.FactGuard) { // a guard is worth nothing without its process
+			if _, all[i].err = n.profile(ctx, true); all[i].err != nil {
 				return
 			}
 		}
@@ -95,7 +95,7 @@ func (in *inspection) ask(ctx context.Context, keys []string) (entries []backend
 				case it.cas == 0:
 					troubles = append(troubles, in.once(noGuard(in.nodes[i], "answer"))...)
 				case len(in.nodes) > 1:
-					e.Guard = guardOf(it.cas, in.nodes[i].addr)
+					e.Guard = guardOf(it.cas, in.nodes[i].addr, all[i].profile.run)
 				}
 				entries = append(entries, e)
 			default:

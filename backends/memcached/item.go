@@ -166,7 +166,7 @@ func (it *item) entry(want backends.Facts, p profile, ttl, idle int64) backends.
 		e.Have |= backends.FactIdle
 	}
 	if want.Has(backends.FactGuard) && it.cas != 0 {
-		e.Guard = guardOf(it.cas, "")
+		e.Guard = guardOf(it.cas, "", p.run)
 		e.Have |= backends.FactGuard
 	}
 	if want.Has(backends.FactElements) {

@@ -13,17 +13,17 @@ import (
 // not end with the context, and the batches that are on their way over it.
 type lane struct {
 	*node
-	run    *deletion
-	conn   *conn
-	manner manner   // how this server is told to delete; 0: not known yet
-	other  bool     // it is another process than the one that told the guards
-	sent   []*batch // and not answered, in order
-	open   int      // commands in them
-	number uint64   // of the next command
-	buffer []byte
-	tries  int   // of connecting, since the last answer
-	lost   error // why the node takes no more
-	told   bool
+	run     *deletion
+	conn    *conn
+	manner  manner   // how this server is told to delete; 0: not known yet
+	process string   // that answers, see runID
+	sent    []*batch // and not answered, in order
+	open    int      // commands in them
+	number  uint64   // of the next command
+	buffer  []byte
+	tries   int   // of connecting, since the last answer
+	lost    error // why the node takes no more
+	told    bool
 }
 
 // window is how many commands may be unanswered. What a server says to these fits
@@ -156,7 +156,7 @@ func (l *lane) connect() error {
 		err = fmt.Errorf("%w: the server has other commands than a moment ago", errProtocol)
 	}
 	if err == nil {
-		l.other, err = l.restarted(c)
+		l.process, err = c.process()
 	}
 	if err != nil {
 		c.Close()

@@ -111,7 +111,6 @@ func (w *walker) run(ctx context.Context) (err error) {
 		w.give(end, 1)
 		return nil
 	}
-	w.node.vouch(w.q.Want, w.profile)
 	if err := w.start(ctx); err != nil {
 		if refused(err) {
 			err = fmt.Errorf("its keys cannot be listed: lru_crawler metadump: %w", err)
