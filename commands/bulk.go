@@ -25,6 +25,7 @@ type bulk struct {
 	output    output
 	selection selection
 	keyFile   keyFile
+	planFile  planFile
 	pace      pace
 	limits    limits
 	confirm   confirmation
@@ -49,16 +50,18 @@ type bulk struct {
 
 // words say what a bulk change does.
 type words struct {
-	verb  string        // "delete"
-	done  string        // "deleted"
-	would string        // "would go"
-	did   backends.Verb // of a key that was changed
+	command string        // "rm"
+	verb    string        // "delete"
+	done    string        // "deleted"
+	would   string        // "would go"
+	did     backends.Verb // of a key that was changed
 }
 
 func (o *bulk) add(cmd *cobra.Command, env *Env) {
 	o.target.add(cmd, env)
 	o.selection.add(cmd)
 	o.keyFile.add(cmd)
+	o.planFile.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.allKeys, "all-keys", false, "needed where the pattern leaves no key out, or there is none")
 	f.BoolVar(&o.dryRun, "dry-run", false, "list the keys, in any format, and change nothing")
@@ -87,7 +90,10 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.may(o.words.verb + " keys"); err != nil && !o.dryRun {
+	if err := t.may(o.words.verb + " keys"); err != nil && !o.looksOnly() {
+		return err
+	}
+	if err := o.choosePlan(t); err != nil {
 		return err
 	}
 	o.spare(t)
@@ -99,7 +105,10 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	if err := o.can(b); err != nil {
 		return err
 	}
-	if o.dryRun {
+	switch {
+	case o.planFile.out != "":
+		return o.writePlan(ctx, env, b, t)
+	case o.dryRun:
 		return o.list(ctx, env, ro, b)
 	}
 	if o.journal == nil {
@@ -110,7 +119,10 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	if err != nil {
 		return errors.Join(err, o.journal.Close())
 	}
-	return o.change(ctx, env, ro, b)
+	began := env.Now()
+	run, err := o.change(ctx, env, ro, b)
+	o.audit(cmd, env, t, patterns, env.Now().Sub(began), run)
+	return err
 }
 
 // parse reads the flags.
@@ -143,6 +155,17 @@ func (o *bulk) parse(cmd *cobra.Command, env *Env, patterns []string) (render.Op
 
 // choose settles where the keys come from: a file, names, or a search.
 func (o *bulk) choose(env *Env, patterns []string) error {
+	if o.planFile.in != "" {
+		if len(patterns)+len(o.selection.prefixes)+len(o.selection.excludes) > 0 || o.keyFile.path != "" || o.allKeys || o.planFile.out != "" {
+			return usagef("--plan takes its keys from the plan: no pattern, list or --plan-out beside it")
+		}
+		err := o.selection.parse(nil)
+		if err == nil && o.selection.needs() != 0 {
+			err = usagef("--plan takes its keys from the plan: no filter beside it")
+		}
+		o.source = source{selection: &o.selection, listed: true, keys: o.state.List}
+		return err
+	}
 	if o.keyFile.path != "" {
 		if len(patterns)+len(o.selection.prefixes) > 0 || o.allKeys {
 			return usagef("--key-file does not go with a pattern, --prefix or --all-keys")
@@ -179,6 +202,26 @@ func (o *bulk) choose(env *Env, patterns []string) error {
 			}
 		}
 	}
+	return nil
+}
+
+// looksOnly tells whether nothing is to be changed.
+func (o *bulk) looksOnly() bool { return o.dryRun || o.planFile.out != "" }
+
+// choosePlan takes the keys from a plan file, which is of one target.
+func (o *bulk) choosePlan(t *target) error {
+	if o.planFile.in == "" {
+		return nil
+	}
+	all, err := o.planFile.read(redacted(t.url))
+	if err != nil {
+		return err
+	}
+	keys, plan := byKey(all)
+	if o.state.Listed { // what is left of it
+		keys = o.source.keys
+	}
+	o.source.listed, o.source.keys, o.source.plan = true, keys, plan
 	return nil
 }
 

@@ -13,14 +13,14 @@ import (
 	"github.com/cachectl/cachectl/commands/render"
 )
 
-// change works, pass by pass, and says what became of the keys.
-func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend) error {
+// change works, pass by pass, and says what became of the keys. run is how that ended;
+// err is what the command comes to.
+func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend) (run, err error) {
 	done := newTally(b.Name(), o.words, o.state)
 	if err := done.writeFailures(o.failures); err != nil { // it must not turn out afterwards that it cannot be written
-		return err
+		return err, err
 	}
 	began := env.Now()
-	var err error
 	for pass := max(o.state.Pass, 1); pass <= o.passes && err == nil; pass++ {
 		if pass != o.state.Pass {
 			o.state.Begin(pass)
@@ -39,7 +39,7 @@ func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backen
 	err = errors.Join(err, o.conclude(env, err))
 	done.tell(env, took)
 	tellFootprint(env, b)
-	return errors.Join(o.output.print(env, ro, done.doc(took)), done.writeFailures(o.failures), done.err(err))
+	return err, errors.Join(o.output.print(env, ro, done.doc(took)), done.writeFailures(o.failures), done.err(err))
 }
 
 // Between tries to reach a shard that was lost on the way.

@@ -104,17 +104,8 @@ func (r *recording) begin(cmd *cobra.Command, env *Env, t *target, patterns []st
 	}
 	h := journal.Head{
 		ID: env.Now().UTC().Format("20060102T150405.000Z"), Time: env.Now().UTC(), Command: cmd.Name(),
-		Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: make(map[string][]string), Listed: listed,
+		Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd), Listed: listed,
 	}
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		switch {
-		case slices.Contains(howFlags, f.Name) && f.Name != "rate" && f.Name != "pace" || f.Name == "journal" || f.Name == "key-file" || f.Name == "key-format":
-		case f.Value.Type() == "stringArray":
-			h.Flags[f.Name] = f.Value.(pflag.SliceValue).GetSlice()
-		default:
-			h.Flags[f.Name] = []string{f.Value.String()}
-		}
-	})
 	path, chosen := r.path, r.path != ""
 	if !chosen {
 		dir, err := stateFolder(env)
@@ -133,6 +124,22 @@ func (r *recording) begin(cmd *cobra.Command, env *Env, t *target, patterns []st
 	}
 	r.state.Head = h
 	return nil
+}
+
+// whatFlags are the flags that say what a run is about, and how fast it may go: a run
+// that goes on has the same.
+func whatFlags(cmd *cobra.Command) map[string][]string {
+	flags := make(map[string][]string)
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch {
+		case f.Name == "journal", f.Name == "key-file", f.Name == "key-format", slices.Contains(howFlags, f.Name) && f.Name != "rate" && f.Name != "pace":
+		case f.Value.Type() == "stringArray":
+			flags[f.Name] = f.Value.(pflag.SliceValue).GetSlice()
+		default:
+			flags[f.Name] = []string{f.Value.String()}
+		}
+	})
+	return flags
 }
 
 // conclude closes the journal and says how the run goes on, where something is left.

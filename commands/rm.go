@@ -37,6 +37,11 @@ and tells how many were there. --unchanged leaves keys that were rewritten betwe
 being seen and being deleted (memcached: CAS; Redis 8.4 and Valkey 9: compare and
 delete of strings; else a script that compares hashes of DUMP).
 
+More than 1,000 keys are journaled in the state folder (--journal FILE puts it
+elsewhere): their names are on the disk before they go, what became of them is before
+it is told. --resume goes on after Ctrl-C, a crash, a lost connection. A node that
+is lost on the way, and slots that move, are followed for --retry-for.
+
 Patterns in a context's never_delete always stay, and AmazonElastiCache:* does. A
 read_only context refuses; a protected one wants its name.`,
 		Example: `  cachectl rm 'session:*' --dry-run
@@ -46,7 +51,10 @@ read_only context refuses; a protected one wants its name.`,
   cachectl rm user:1 user:2 --yes
   cachectl rm 'tmp:*' --yes --expect '12000±10%' -o json
   cachectl ls 'user:*' --ttl none -0 | cachectl rm --key-file - --key-format null --yes
-  cachectl rm --all-keys --type stream --min-size 1MiB`,
+  cachectl rm --all-keys --type stream --min-size 1MiB
+  cachectl rm 'user:*' --idle '>90d' --plan-out users.plan
+  cachectl rm --plan users.plan
+  cachectl rm --resume`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, env, args) },
 	}
 	o.bulk.add(cmd, env)
@@ -55,7 +63,7 @@ read_only context refuses; a protected one wants its name.`,
 }
 
 func (o *rmOptions) run(cmd *cobra.Command, env *Env, patterns []string) error {
-	o.words = words{verb: "delete", done: "deleted", would: "would go", did: backends.Deleted}
+	o.words = words{command: "rm", verb: "delete", done: "deleted", would: "would go", did: backends.Deleted}
 	o.can = can[backends.Deleter]
 	if o.unchanged {
 		o.needs = backends.FactGuard

@@ -13,7 +13,8 @@ import (
 type source struct {
 	selection *selection
 	listed    bool
-	keys      []string // of the list
+	keys      []string          // of the list
+	plan      map[string][]seen // what a plan file knows of them; nil: they come from elsewhere
 }
 
 // listPage is the page of a list. Its keys are spread over all nodes of a cluster.
@@ -32,6 +33,9 @@ func (s *source) parts(ctx context.Context, b backends.Backend) ([]backends.Back
 // pages brings the selected keys of b, a search from the marks on, with the facts that
 // are wanted beside those that the filters need.
 func (s *source) pages(ctx context.Context, b backends.Backend, from map[string]backends.Mark, want backends.Facts) iter.Seq2[backends.Page, error] {
+	if s.plan != nil {
+		return s.planned(ctx, min(listPage, max(s.selection.query.Count, 1)))
+	}
 	if s.listed {
 		return s.list(ctx, b, want|s.selection.needs())
 	}
