@@ -21,6 +21,7 @@ func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backen
 		return err, err
 	}
 	began := env.Now()
+	o.selection.startClock()
 	for pass := max(o.state.Pass, 1); pass <= o.passes && err == nil; pass++ {
 		if pass != o.state.Pass {
 			o.state.Begin(pass)

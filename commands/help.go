@@ -27,6 +27,7 @@ errors, hints, notes and progress go to stderr.`},
                     context names one
   REDISCLI_AUTH     password for Redis and Valkey, where neither the URL nor the
                     context has one
+  XDG_STATE_HOME    where journals and the audit file are kept; default ~/.local/state
   XDG_CONFIG_HOME   where cachectl/config.yaml is looked for; default ~/.config
   NO_COLOR          no colour, if set to anything
   TERM              no colour, if "dumb"
@@ -95,7 +96,13 @@ What a run cannot know: a key that is written behind the walk stays (--passes 2
 looks again), and one that is rewritten between being seen and being deleted goes,
 unless --unchanged says otherwise.
 
-Ctrl-C stops after the pages under way; what was deleted is told exactly.`},
+Ctrl-C stops after the pages under way; what was deleted is told exactly. Runs of
+more than 1,000 keys keep a journal in the state folder ($XDG_STATE_HOME/cachectl,
+by default ~/.local/state/cachectl): "rm --resume" goes on after Ctrl-C, a crash or a
+lost server. Every run adds a line to audit.ndjson there.
+
+A plan can be looked through first: --plan-out FILE writes the exact keys, each with
+what its value is now, and --plan FILE takes exactly those that still are that.`},
 	{"formatting", "Output formats, columns, jq and colour", `  -o table      for people; the default
   -o wide       with more columns
   -o json       one document; long lists stream, one element a line

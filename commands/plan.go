@@ -48,13 +48,20 @@ func (pl *plan) print(env *Env) {
 		fmt.Fprintf(env.Err, "  %-9s %s\n", name, render.Visible(fmt.Sprintf(format, args...)))
 	}
 	fmt.Fprintf(env.Err, "cachectl: plan: %s from %s\n", pl.verb, render.Visible(pl.where))
+	how := ""
+	if pl.keys.Exact() {
+		how = " (" + pl.how + ")"
+	}
 	switch {
 	case pl.named > 0:
-		line("keys", "%s of the %s that are named (%s)", about(pl.keys), render.Int(pl.named).Text, pl.how)
+		line("keys", "%s of the %s that are named%s", roughly(pl.keys), render.Int(pl.named).Text, how)
 	case pl.total > 0:
-		line("keys", "%s of %s, %s (%s)", about(pl.keys), render.Int(pl.total).Text, render.Ratio(min(pl.keys.Value/float64(pl.total), 1)).Text, pl.how)
+		line("keys", "%s of %s, %s%s", roughly(pl.keys), render.Int(pl.total).Text, render.Ratio(min(pl.keys.Value/float64(pl.total), 1)).Text, how)
 	default:
-		line("keys", "%s (%s)", about(pl.keys), pl.how)
+		line("keys", "%s%s", roughly(pl.keys), how)
+	}
+	if !pl.keys.Exact() {
+		line("between", "%s and %s (95 %%, from %s)", render.Int(significant(pl.keys.Low)).Text, render.Int(significant(pl.keys.High)).Text, pl.how)
 	}
 	if pl.sized > 0 {
 		line("memory", "%s", aboutBytes(pl.bytes))
@@ -95,6 +102,14 @@ func about(e analyze.Estimate) string {
 		return plural(int64(e.Value), "key")
 	}
 	return fmt.Sprintf("about %s (%s to %s)", plural(significant(e.Value), "key"), render.Int(significant(e.Low)).Text, render.Int(significant(e.High)).Text)
+}
+
+// roughly is about without its interval.
+func roughly(e analyze.Estimate) string {
+	if e.Exact() {
+		return plural(int64(e.Value), "key")
+	}
+	return "about " + plural(significant(e.Value), "key")
 }
 
 // significant rounds to three digits.

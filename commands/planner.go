@@ -99,7 +99,7 @@ func (p *planner) sample(ctx context.Context, b backends.Backend, samples []back
 		pl.sized += stratum.Sized
 	}
 	pl.keys, pl.bytes = analyze.Number(strata...), analyze.Total(strata...)
-	pl.how = fmt.Sprintf("95 %% intervals from %s drawn at random", plural(drawn, "key"))
+	pl.how = fmt.Sprintf("%s drawn at random", plural(drawn, "key"))
 	if len(pl.examples) == 0 {
 		err = p.findExamples(ctx, b, pl)
 	}
@@ -239,7 +239,7 @@ func (p *planner) list(ctx context.Context, b backends.Backend) (*plan, error) {
 		for i := range some {
 			some[i] = p.keys[rand.IntN(len(p.keys))]
 		}
-		pl.how = fmt.Sprintf("95 %% intervals from %s drawn at random", plural(planFacts, "key"))
+		pl.how = fmt.Sprintf("%s drawn at random", plural(planFacts, "key"))
 	}
 	stratum := analyze.Stratum{Of: pl.named, Drawn: int64(len(some))}
 	want := p.selection.needs() | backends.FactSize

@@ -219,8 +219,16 @@ func (s *selection) parseRate() error {
 	s.query.Count = min(s.count, max(1, int(n))) // pages of a second at most
 	// A burst that no page exceeds, even where the server sends more than it was asked for.
 	s.limiter = rate.NewLimiter(rate.Limit(n), max(1, int(n), 100*s.query.Count))
-	s.limiter.AllowN(time.Now(), s.limiter.Burst()) // begin without credit
+	s.startClock()
 	return nil
+}
+
+// startClock takes away what the rate has saved up, as while a question was answered.
+func (s *selection) startClock() {
+	if s.limiter != nil {
+		now := time.Now()
+		s.limiter.AllowN(now, int(s.limiter.TokensAt(now)))
+	}
 }
 
 // needs are the facts without which the selection cannot be judged.
