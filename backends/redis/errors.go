@@ -62,7 +62,7 @@ func kindOf(err error) error {
 		return backends.ErrDenied
 	case wrongType:
 		return backends.ErrWrongType
-	case connection:
+	case connection, unready:
 		return backends.ErrUnreachable
 	}
 	return nil
@@ -81,6 +81,7 @@ const (
 	wrongType
 	noKey
 	moved      // the key is another node's, on its way there, or no node's
+	unready    // it answers, but does not serve now: a master no more, loading, without its cluster
 	connection // no answer at all
 )
 
@@ -119,6 +120,8 @@ func classify(err error) trouble {
 		return wrongType
 	case strings.HasPrefix(text, "MOVED "), strings.HasPrefix(text, "ASK "), strings.HasPrefix(text, "TRYAGAIN"), has("hash slot not served"):
 		return moved
+	case strings.HasPrefix(text, "READONLY "), strings.HasPrefix(text, "LOADING "), strings.HasPrefix(text, "MASTERDOWN "), strings.HasPrefix(text, "CLUSTERDOWN "):
+		return unready
 	case has("no such key"), errors.Is(err, redis.Nil):
 		return noKey
 	}

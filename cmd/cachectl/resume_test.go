@@ -189,6 +189,41 @@ func TestClusterMovesUnderARun(t *testing.T) {
 	t.Logf("%s", out)
 }
 
+// TestFailoverUnderARun: Sentinel makes a replica the master in the middle of a run,
+// which walks it from its beginning.
+func TestFailoverUnderARun(t *testing.T) {
+	_, sentinels, nodes := servers.Sentinel(t, servers.Default(t), servers.Options{})
+	c := redis.NewClient(&redis.Options{Addr: nodes[0].Addr}) // the master
+	defer c.Close()
+	const n = 12_000
+	crowd(t, c, n)
+	if got, err := c.Wait(t.Context(), 1, 5*time.Second).Result(); err != nil || got < 1 {
+		t.Fatalf("%d replicas, %v", got, err)
+	}
+	cmd, out := program(t, "rm", "doomed:*", "-t", "redis+sentinel://mymaster@"+strings.Join(sentinels, ","), "--yes", "--rate", "4000/s")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(800 * time.Millisecond)
+	nodes[0].Kill()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, node := range nodes[1:] {
+		client := redis.NewClient(&redis.Options{Addr: node.Addr})
+		defer client.Close()
+		if info, err := client.Info(t.Context(), "replication").Result(); err != nil || !strings.Contains(info, "role:master") {
+			continue
+		}
+		if doomed, stay := left(t, client); doomed != 0 || stay != n {
+			t.Errorf("%d keys left that match, %d of %d others\n%s", doomed, stay, n, out)
+		}
+		t.Logf("%s", out)
+		return
+	}
+	t.Errorf("nobody is master\n%s", out)
+}
+
 // moveSlot moves a slot with its keys, as redis-cli --cluster reshard does.
 func moveSlot(t *testing.T, from, to *servers.Server, slot int) {
 	t.Helper()
