@@ -469,8 +469,12 @@ func TestBigValuesDoNotBlock(t *testing.T) {
 			}
 		}
 		for name, fill := range map[string]func(){
-			"list":   func() { load(`for i=1,ARGV[1] do redis.call("rpush", KEYS[1], "element " .. i) end return 1`, 2_000_000) },
-			"hash":   func() { load(`for i=1,ARGV[1] do redis.call("hset", KEYS[1], "field " .. i, i) end return 1`, 1_000_000) },
+			"list": func() {
+				load(`for i=1,ARGV[1] do redis.call("rpush", KEYS[1], "element " .. i) end return 1`, 2_000_000)
+			},
+			"hash": func() {
+				load(`for i=1,ARGV[1] do redis.call("hset", KEYS[1], "field " .. i, i) end return 1`, 1_000_000)
+			},
 			"string": func() { load(`redis.call("setrange", KEYS[1], ARGV[1], "x") return 1`, 100<<20) },
 		} {
 			fill()
