@@ -124,4 +124,3 @@ func calls(t *testing.T, c *goredis.Client, command string) uint64 {
 	t.Helper()
 	return keyspaceNumber(parseInfo(c.Info(context.Background(), "commandstats").Val())["cmdstat_"+command], "calls")
 }
-

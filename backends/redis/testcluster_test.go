@@ -153,4 +153,3 @@ func byShards(ctx context.Context, t *testing.T, b backends.Backend, q backends.
 	}
 	return backends.Parallel(ctx, work...)
 }
-
