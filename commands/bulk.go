@@ -336,6 +336,9 @@ func (o *bulk) approve(cmd *cobra.Command, env *Env, b backends.Backend, t *targ
 	if !env.quiet || !o.confirm.yes {
 		pl.print(env)
 	}
+	if pl.keys.High == 0 && o.selection.kind != "" && !slices.Contains(keyTypes, o.selection.query.Type) {
+		env.warn("no key is of type %q; types that need no module are %s", o.selection.kind, strings.Join(keyTypes, ", "))
+	}
 	if err := o.limits.before(pl); err != nil {
 		return err
 	}

@@ -41,6 +41,9 @@ var errDeclined = errors.New("not confirmed")
 // input is not free for an answer.
 func (c *confirmation) ask(ctx context.Context, env *Env, t *target, question string, asking bool) error {
 	asking = asking && env.Term.In && env.Term.Err
+	if c.name != "" && c.name != t.context {
+		return usagef("--confirm %s: the target is %s", c.name, orElse(t.context, "no context"))
+	}
 	if !t.profile.Protected {
 		switch {
 		case c.yes:
@@ -57,8 +60,6 @@ func (c *confirmation) ask(ctx context.Context, env *Env, t *target, question st
 	switch {
 	case c.name == t.context:
 		return nil
-	case c.name != "":
-		return usagef("--confirm %s: the protected context is %q", c.name, t.context)
 	case !asking:
 		return withHint(usagef("refused: context %q is protected", t.context), "--confirm %s says that it is meant", t.context)
 	}

@@ -64,7 +64,11 @@ func (pl *plan) print(env *Env) {
 		line("between", "%s and %s (95 %%, from %s)", render.Int(significant(pl.keys.Low)).Text, render.Int(significant(pl.keys.High)).Text, pl.how)
 	}
 	if pl.sized > 0 {
-		line("memory", "%s", aboutBytes(pl.bytes))
+		some := ""
+		if pl.keys.Exact() && pl.bytes.Exact() && pl.sized < int64(pl.keys.Value) {
+			some = fmt.Sprintf(" of %s; the others' sizes are unknown", plural(pl.sized, "key"))
+		}
+		line("memory", "%s%s", aboutBytes(pl.bytes), some)
 	}
 	if len(pl.examples) > 0 {
 		quoted := make([]string, len(pl.examples))
