@@ -97,9 +97,9 @@ func TestConnectionCut(t *testing.T) {
 						return -1
 					}
 					if guarded { // a script a key: ten times the bytes
-						return 20_000 + rand.Int64N(400_000)
+						return 200_000 + rand.Int64N(400_000)
 					}
-					return 2000 + rand.Int64N(40_000)
+					return 12_000 + rand.Int64N(40_000)
 				})
 				b := openURL(t, "redis://"+p.addr)
 				pages := backends.Pages(slices.Values(keys), 250)
