@@ -22,15 +22,31 @@ type confirmation struct {
 func (c *confirmation) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask")
-	f.StringVar(&c.name, "confirm", "", "the `name` of a protected context, instead of being asked for it")
+	f.StringVar(&c.name, "confirm", "", "the `name` of what is protected, instead of being asked for it")
+}
+
+// A guard is what the configuration says about changing the thing it names.
+type guard struct {
+	kind      string // "context"
+	name      string
+	readOnly  bool
+	protected bool
+	lift      string // what lifts readOnly
+}
+
+// guard is what the target's context says.
+func (t *target) guard() guard {
+	return guard{kind: "context", name: t.context, readOnly: t.profile.ReadOnly, protected: t.profile.Protected,
+		lift: fmt.Sprintf("%q lifts that", "cachectl context set "+t.context+" --read-only=false")}
 }
 
 // may refuses what can be refused before anything is looked at: a context that is
 // only to be read.
-func (t *target) may(verb string) error {
-	if t.profile.ReadOnly {
-		return withHint(usagef("context %q is read-only: refused to %s", t.context, verb),
-			`it is made so by read_only in the configuration; "cachectl context set %s --read-only=false" lifts that`, t.context)
+func (t *target) may(verb string) error { return t.guard().may(verb) }
+
+func (g guard) may(verb string) error {
+	if g.readOnly {
+		return withHint(usagef("%s %q is read-only: refused to %s", g.kind, g.name, verb), "it is made so by read_only in the configuration; %s", g.lift)
 	}
 	return nil
 }
@@ -40,11 +56,16 @@ var errDeclined = errors.New("not confirmed")
 // ask returns nil where the command may go on. asking is false where standard
 // input is not free for an answer.
 func (c *confirmation) ask(ctx context.Context, env *Env, t *target, question string, asking bool) error {
+	return c.askFor(ctx, env, t.guard(), question, asking)
+}
+
+// askFor is ask for whatever a guard names.
+func (c *confirmation) askFor(ctx context.Context, env *Env, g guard, question string, asking bool) error {
 	asking = asking && env.Term.In && env.Term.Err
-	if c.name != "" && c.name != t.context {
-		return usagef("--confirm %s: the target is %s", c.name, orElse(t.context, "no context"))
+	if c.name != "" && c.name != g.name {
+		return usagef("--confirm %s: the target is %s", c.name, orElse(g.name, "no "+g.kind))
 	}
-	if !t.profile.Protected {
+	if !g.protected {
 		switch {
 		case c.yes:
 			return nil
@@ -58,13 +79,13 @@ func (c *confirmation) ask(ctx context.Context, env *Env, t *target, question st
 		return err
 	}
 	switch {
-	case c.name == t.context:
+	case c.name == g.name:
 		return nil
 	case !asking:
-		return withHint(usagef("refused: context %q is protected", t.context), "--confirm %s says that it is meant", t.context)
+		return withHint(usagef("refused: %s %q is protected", g.kind, g.name), "--confirm %s says that it is meant", g.name)
 	}
-	answer, err := prompt(ctx, env, question+"\nThe context is protected: type its name to go on: ")
-	if err == nil && answer != t.context {
+	answer, err := prompt(ctx, env, question+"\nThe "+g.kind+" is protected: type its name to go on: ")
+	if err == nil && answer != g.name {
 		err = &usageError{errDeclined}
 	}
 	return err
