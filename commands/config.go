@@ -27,6 +27,7 @@ import (
 type config struct {
 	Current  string              `yaml:"current,omitempty"`
 	Contexts map[string]*profile `yaml:"contexts,omitempty"`
+	CDN      map[string]*cdn     `yaml:"cdn,omitempty"`
 
 	path  string
 	lines map[string]int // line of each value, by "contexts.prod.url"
@@ -74,19 +75,35 @@ func (s secret) source() string {
 	return ""
 }
 
-// read fetches the secret. One newline at its end is not part of it.
+// read fetches a password.
 func (s secret) read(ctx context.Context, env *Env) (string, error) {
+	return s.fetch(ctx, env, "password")
+}
+
+// places is how many places are named: more than one is a mistake.
+func (s secret) places() (n int) {
+	for _, place := range []string{s.env, s.file, s.command} {
+		if place != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// fetch brings the secret, which errors call by the name what. One newline at
+// its end is not part of it.
+func (s secret) fetch(ctx context.Context, env *Env, what string) (string, error) {
 	switch {
 	case s.env != "":
 		value := env.Getenv(s.env)
 		if value == "" {
-			return "", fmt.Errorf("password: the environment variable %s is not set", s.env)
+			return "", fmt.Errorf("%s: the environment variable %s is not set", what, s.env)
 		}
 		return value, nil
 	case s.file != "":
 		data, err := os.ReadFile(expandHome(env, s.file))
 		if err != nil {
-			return "", fmt.Errorf("password: %w", err)
+			return "", fmt.Errorf("%s: %w", what, err)
 		}
 		return strings.TrimRight(string(data), "\r\n"), nil
 	case s.command != "":
@@ -99,7 +116,7 @@ func (s secret) read(ctx context.Context, env *Env) (string, error) {
 		cmd.WaitDelay = time.Second // for what it left running with our pipe in its hands
 		out, err := cmd.Output()
 		if err != nil {
-			return "", fmt.Errorf("password: the command %q failed: %w", s.command, err)
+			return "", fmt.Errorf("%s: the command %q failed: %w", what, s.command, err)
 		}
 		return strings.TrimRight(string(out), "\r\n"), nil
 	}
@@ -248,16 +265,13 @@ func (c *config) validate() error {
 			}
 		}
 		for _, s := range []secret{p.password(), p.sentinelPassword()} {
-			set := 0
-			for _, place := range []string{s.env, s.file, s.command} {
-				if place != "" {
-					set++
-				}
-			}
-			if set > 1 {
+			if s.places() > 1 {
 				return fmt.Errorf("line %d: context %q has more than one place for a password", line, name)
 			}
 		}
+	}
+	if err := c.validateCDN(); err != nil {
+		return err
 	}
 	if _, ok := c.Contexts[c.Current]; c.Current != "" && !ok {
 		return fmt.Errorf("line %d: current is %q, which is no context", c.lines["current"], c.Current)

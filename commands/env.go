@@ -16,6 +16,7 @@ import (
 
 	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/commands/render"
+	"github.com/cachectl/cachectl/purge"
 )
 
 // An Env is everything a command takes from the outside.
@@ -27,6 +28,7 @@ type Env struct {
 	Getenv  func(string) string
 	Now     func() time.Time
 	Schemes backends.Schemes
+	CDNs    purge.Providers
 	Version string
 	// Serve makes the demonstration server answer on a TCP address until ctx
 	// ends, and returns the address it got.

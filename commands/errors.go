@@ -9,6 +9,7 @@ import (
 
 	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/commands/render"
+	"github.com/cachectl/cachectl/purge"
 )
 
 // The exit status, a documented interface: see "cachectl help exit-codes".
@@ -67,7 +68,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &format):
+	case errors.As(err, &usage), errors.As(err, &format), errors.Is(err, purge.ErrSettings):
 		return exitUsage
 	case errors.As(err, &check):
 		return exitCheck
@@ -95,10 +96,17 @@ func report(w io.Writer, err error) {
 func hints(err error) []string {
 	var own *hintError
 	var unsupported *backends.UnsupportedError
+	var unable *purge.UnsupportedError
 	text := err.Error()
 	switch {
 	case errors.As(err, &own):
 		return []string{own.hint}
+	case purge.Hint(err) != "":
+		return []string{purge.Hint(err)}
+	case errors.As(err, &unable):
+		return []string{`see "cachectl help cdn" for what each CDN can do`}
+	case errors.Is(err, purge.ErrAuth), errors.Is(err, purge.ErrDenied):
+		return []string{`see "cachectl help cdn" for the credentials and permissions that each CDN wants`}
 	case errors.As(err, &unsupported):
 		return []string{`see "cachectl help targets" for what each kind of cache can do`}
 	case errors.Is(err, backends.ErrAuth) && strings.Contains(text, "without any password configured"):

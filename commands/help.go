@@ -12,9 +12,10 @@ var topics = []struct{ name, short, text string }{
 	{"exit-codes", "What each exit status means", `The exit status is an interface: scripts may depend on it.
 
   0    done; nothing found is done, too
-  1    failed: no cache answered, or it refused
+  1    failed: no cache answered, or it refused; a purge of an empty list
   2    wrong usage or configuration; a change that needs --yes, or was declined
-  3    a check did not hold (--fail-if, --expect, --max-keys), or could not be judged
+  3    a check did not hold (--fail-if, --expect, --max-keys), or could not be judged;
+       a purge was not complete in time (--wait) or not verified
   4    partial: some nodes or items failed, the others' results are shown
   130  interrupted (Ctrl-C); what was found so far is shown
 
@@ -29,6 +30,12 @@ errors, hints, notes and progress go to stderr.`},
                     context has one
   XDG_STATE_HOME    where journals and the audit file are kept; default ~/.local/state
   XDG_CONFIG_HOME   where cachectl/config.yaml is looked for; default ~/.config
+  CLOUDFLARE_API_TOKEN, CLOUDFLARE_BASE_URL
+                    Cloudflare's token and API, where nothing else names them
+  AWS_...           as the aws command reads them: AWS_PROFILE, AWS_ACCESS_KEY_ID,
+                    AWS_ENDPOINT_URL_CLOUDFRONT and so on
+  GITHUB_OUTPUT, GITHUB_STEP_SUMMARY
+                    files to which purge appends what it did
   NO_COLOR          no colour, if set to anything
   TERM              no colour, if "dumb"
 
@@ -103,6 +110,43 @@ lost server. Every run adds a line to audit.ndjson there.
 
 A plan can be looked through first: --plan-out FILE writes the exact keys, each with
 what its value is now, and --plan FILE takes exactly those that still are that.`},
+	{"cdn", "Purging a CDN: what each can do, repeats, interruptions, CI", `  what                CloudFront          Cloudflare            Varnish
+  --path /a.css       on every host       with --host: a URL    on every host
+  --path '/img/*'     a wildcard          with --host: a prefix ban
+  --url URL           no: the path        yes, and --header     yes, and --header
+  --prefix            /img/, as /img/*    example.com/img       /img/, host/img
+  --tag               if opted in         yes                   xkey
+  --host              no                  yes                   yes
+  --everything        yes                 yes                   yes
+  status, --wait      yes                 no: accepted is all   done when answered
+  cost                per item            none                  none
+
+Paths that contain ~ cannot be purged on CloudFront; a wildcard above them can.
+"cachectl purge TARGET ... --dry-run" says for every item what becomes of it.
+
+A purge is at least once. A call whose answer was lost is sent again; on
+CloudFront under the same CallerReference, made of the idempotency key and the
+items, so that it is neither done nor paid twice. The key is --idempotency-key,
+else in CI the step of the run (GITHUB_RUN_ID with job and action, CI_PIPELINE_ID
+with the job, BUILDKITE_BUILD_ID, CIRCLE_WORKFLOW_ID, BUILD_BUILDID, ...; never the
+attempt), else random. A step that purges the same items twice, before and after
+something, and the legs of a matrix, need keys of their own: otherwise the second
+purge is taken for a repeat of the first, which is told.
+
+Every run keeps a journal in $XDG_STATE_HOME/cachectl/purge, by default
+~/.local/state/cachectl/purge, until all is purged; --journal FILE keeps it
+elsewhere, for good. After Ctrl-C, a crash or a partial failure
+"cachectl purge TARGET --resume" sends what is left, and nothing else.
+
+In GitHub Actions the step's outputs are purge_ids (one a line), purged, failed,
+failed_items (JSON, the first hundred) and journal, and its summary is written.
+
+Credentials: CloudFront takes those of the AWS command line, and the permissions
+cloudfront:CreateInvalidation, GetInvalidation (--wait), ListInvalidations (purge
+list), ListDistributions (a name instead of an ID) and GetDistributionConfig
+(--tag). Cloudflare takes an API token with Zone > Cache Purge > Purge, and
+Zone > Zone > Read to find a zone by its name, from CLOUDFLARE_API_TOKEN,
+--token-env, --token-file or --token-command: never on the command line.`},
 	{"formatting", "Output formats, columns, jq and colour", `  -o table      for people; the default
   -o wide       with more columns
   -o json       one document; long lists stream, one element a line
@@ -142,7 +186,7 @@ func newHelp(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "help [COMMAND | TOPIC]",
 		Short: "Help about a command or a topic",
-		Long:  "Help about a command, or about a topic: exit-codes, environment, targets, safety, formatting.",
+		Long:  "Help about a command, or about a topic: exit-codes, environment, targets, safety, cdn, formatting.",
 		Example: `  cachectl help ls
   cachectl help exit-codes`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

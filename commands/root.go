@@ -41,6 +41,7 @@ const (
 var groups = []cobra.Group{
 	{ID: "look", Title: "Look:"},
 	{ID: "change", Title: "Change:"},
+	{ID: "cdn", Title: "CDN:"},
 	{ID: "setup", Title: "Set up:"},
 }
 
@@ -74,7 +75,7 @@ where the server counts a look as a hit, the number is told.`,
 		return withHint(&usageError{err}, "see %q", cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(
-		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env),
+		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newPurge(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)
@@ -90,7 +91,7 @@ where the server counts a look as a hit, the number is told.`,
 func mistyped(root *cobra.Command, args []string) error {
 	root.InitDefaultHelpCmd()
 	cmd, rest, err := root.Find(args)
-	if err != nil || !cmd.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], "__") {
+	if err != nil || !cmd.HasSubCommands() || cmd.Annotations[operand] != "" || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], "__") {
 		return nil
 	}
 	return unknownCommand(cmd, rest[:1])

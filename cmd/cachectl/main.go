@@ -1,6 +1,6 @@
 // Command cachectl looks into caches. This file is wiring only: it hands the
 // process's streams, environment and signals to package commands, and says
-// which backend serves which URL scheme.
+// which backend serves which URL scheme, and which package which CDN.
 package main
 
 import (
@@ -20,6 +20,10 @@ import (
 	"github.com/cachectl/cachectl/backends/memcached"
 	"github.com/cachectl/cachectl/backends/redis"
 	"github.com/cachectl/cachectl/commands"
+	"github.com/cachectl/cachectl/purge"
+	"github.com/cachectl/cachectl/purge/cloudflare"
+	"github.com/cachectl/cachectl/purge/cloudfront"
+	"github.com/cachectl/cachectl/purge/varnish"
 )
 
 // version is set by the release build.
@@ -56,6 +60,7 @@ func environment(shop *shop) *commands.Env {
 		Getenv:  os.Getenv,
 		Now:     time.Now,
 		Schemes: backends.Schemes{"mem": shop.open},
+		CDNs:    purge.Providers{"cloudfront": cloudfront.Open, "cloudflare": cloudflare.Open, "varnish": varnish.Open},
 		Version: buildVersion(),
 		Serve:   shop.serve,
 	}
