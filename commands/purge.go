@@ -2,7 +2,6 @@ package commands
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/cachectl/cachectl/commands/render"
-	"github.com/cachectl/cachectl/purge"
 )
 
 // purgeOptions are one purge: what of which CDN, and how.
@@ -45,6 +43,9 @@ what would work instead. Then you are asked; without a terminal it needs --yes.
 --dry-run prints the plan, in any format, and sends nothing.
 
 An empty list is never everything: it purges nothing and fails, unless --allow-empty.
+Beside flags, the items come from a list (--file), from what changed between two
+commits (--git-diff A..B) or between the manifests of two builds (--manifest OLD NEW),
+with --map saying what a file is served as: 'public/** -> /**'.
 See "cachectl help cdn" for repeats, interruptions, and what CI gets.`
 
 func newPurge(env *Env) *cobra.Command {
@@ -141,6 +142,22 @@ func (o *purgeOptions) add(cmd *cobra.Command) {
 // is none of them.
 const operand = "operand"
 
+// operand takes the word that may stand behind a flag whose value is not all of
+// it: --resume FILE, --manifest OLD NEW.
+func (o *purgeOptions) operand(args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case len(args) == 1 && o.resuming && o.resume == newest:
+		o.resume = args[0]
+		return nil
+	case len(args) == 1 && len(o.items.manifests) == 1:
+		o.items.manifests = append(o.items.manifests, args[0])
+		return nil
+	}
+	return withHint(usagef("unexpected %q", args[len(args)-1]), "what is to be purged is named by flags: --path, --tag, --file and so on")
+}
+
 // parse reads the flags that are the same for every run.
 func (o *purgeOptions) parse(cmd *cobra.Command, env *Env, args []string) (ro render.Options, err error) {
 	if ro, err = o.output.options(cmd.Context(), env); err != nil {
@@ -150,8 +167,8 @@ func (o *purgeOptions) parse(cmd *cobra.Command, env *Env, args []string) (ro re
 		return ro, &usageError{fmt.Errorf("--timeout: %w", err)}
 	}
 	o.resuming = cmd.Flags().Changed("resume")
-	if o.resuming && o.resume == newest && len(args) == 1 { // "--resume FILE": the flag's value may be left out
-		o.resume, args = args[0], nil
+	if err := o.operand(args); err != nil {
+		return ro, err
 	}
 	var clash []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -160,8 +177,6 @@ func (o *purgeOptions) parse(cmd *cobra.Command, env *Env, args []string) (ro re
 		}
 	})
 	switch {
-	case len(args) > 0:
-		return ro, withHint(usagef("unexpected %q", args[0]), "what is to be purged is named by flags: --path, --tag, --file and so on")
 	case o.resuming && len(clash) > 0:
 		return ro, usagef("--resume does not go with %s: the journal says what is left", strings.Join(clash, ", "))
 	case o.collapse < 0 || cmd.Flags().Changed("collapse") && o.collapse == 0:
@@ -174,7 +189,7 @@ func (o *purgeOptions) parse(cmd *cobra.Command, env *Env, args []string) (ro re
 	case slices.Contains(*o.cdn.targets(), ""):
 		return ro, usagef("an empty --%s", providerOf(o.cdn.Provider).target)
 	}
-	return ro, nil
+	return ro, o.items.parse()
 }
 
 func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
@@ -189,7 +204,7 @@ func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
 	if o.resuming {
 		return o.goOn(ctx, env, ro)
 	}
-	items, err := o.items.read(env)
+	items, err := o.items.read(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -229,144 +244,4 @@ func (o *purgeOptions) nothing(env *Env, ro render.Options) error {
 		return nil
 	}
 	return withHint(fmt.Errorf("%s", text), "--allow-empty makes that a success")
-}
-
-// purgeItems are the flags that say what is to be purged.
-type purgeItems struct {
-	paths, urls, tags, prefixes, hosts []string
-	headers                            []string
-	everything                         bool
-	files                              []string
-}
-
-// purgeItemFlags are their names.
-var purgeItemFlags = []string{"path", "url", "tag", "prefix", "host", "header", "file"}
-
-func (p *purgeItems) add(cmd *cobra.Command) {
-	f := cmd.Flags()
-	list := func(to *[]string, name, usage string) { f.StringArrayVar(to, name, nil, usage+"; may be repeated") }
-	list(&p.paths, "path", "a `path`, such as /a.css or /img/*, on the hosts of --host where the CDN wants URLs")
-	list(&p.urls, "url", "a `URL` in full")
-	list(&p.tags, "tag", "a cache `tag` that the origin gave")
-	list(&p.prefixes, "prefix", "all that begins with this `prefix`, such as /img/ or example.com/img")
-	list(&p.hosts, "host", "all of this `host`; with paths, the host that they are on")
-	list(&p.headers, "header", "a request header, `NAME: VALUE`, of the URLs' cache key")
-	list(&p.files, "file", "the items that this `LIST` names, one a line, - for standard input")
-	f.BoolVar(&p.everything, "everything", false, "purge all that there is")
-	cmd.MarkFlagFilename("file")
-}
-
-// given are the flags of items with a value of their own.
-func (p *purgeItems) given() []struct {
-	flag   string
-	kind   purge.Kind
-	values []string
-} {
-	return []struct {
-		flag   string
-		kind   purge.Kind
-		values []string
-	}{{"path", purge.Path, p.paths}, {"url", purge.URL, p.urls}, {"tag", purge.Tag, p.tags}, {"prefix", purge.Prefix, p.prefixes}, {"host", purge.Host, p.hosts}}
-}
-
-// read brings all items. Hosts say where paths are where there may be some, and
-// are items themselves otherwise.
-func (p *purgeItems) read(env *Env) ([]purge.Item, error) {
-	var items []purge.Item
-	named := len(p.files) > 0 || p.everything
-	for _, g := range p.given() {
-		named = named || len(g.values) > 0
-		for _, v := range g.values {
-			if strings.TrimSpace(v) == "" {
-				return nil, withHint(usagef("an empty --%s", g.flag), "a variable that is not set? An empty item is never everything")
-			}
-			if g.kind != purge.Host {
-				items = append(items, purge.Item{Kind: g.kind, Value: v})
-			}
-		}
-	}
-	if !named {
-		return nil, withHint(usagef("nothing named that is to be purged"), "--path, --url, --tag, --prefix, --host or --file name it; --everything means all")
-	}
-	if p.everything {
-		items = append(items, purge.Item{Kind: purge.Everything})
-	}
-	for _, path := range p.files {
-		listed, err := readPurgeList(env, path)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, listed...)
-	}
-	// An empty list of paths must not turn the hosts that they are on into what is
-	// purged: beside a list, hosts are never items.
-	switch {
-	case len(p.hosts) == 0 || slices.ContainsFunc(items, local) || len(items) == 0 && len(p.files) > 0:
-	case len(p.files) > 0:
-		return nil, withHint(usagef("--host says where listed paths are, and the list has none"), "a whole host is purged in a run of its own")
-	default:
-		for _, h := range p.hosts {
-			items = append(items, purge.Item{Kind: purge.Host, Value: h})
-		}
-	}
-	return items, nil
-}
-
-// place joins paths to hosts, and gives URLs the headers of their cache key.
-func (p *purgeItems) place(items []purge.Item, c *cdn) ([]purge.Item, error) {
-	header, err := p.header()
-	if err != nil {
-		return nil, err
-	}
-	hosts := p.hosts
-	if len(hosts) == 0 {
-		hosts = c.Host
-	}
-	if c.Provider == "cloudfront" && len(p.hosts) > 0 && slices.ContainsFunc(items, local) {
-		return nil, withHint(usagef("--host does not go with paths of cloudfront"), "a path is purged on every host of the distribution")
-	}
-	items = purge.Join(hosts, items)
-	if len(header) == 0 {
-		return items, nil
-	}
-	keyed := 0
-	for n := range items {
-		if items[n].Kind == purge.URL && len(items[n].Header) == 0 {
-			items[n].Header = header
-			keyed++
-		}
-	}
-	if keyed == 0 {
-		return nil, usagef("--header goes with --url, or with --path and --host")
-	}
-	return items, nil
-}
-
-// local tells whether an item wants a host to be on.
-func local(i purge.Item) bool {
-	return (i.Kind == purge.Path || i.Kind == purge.Prefix) && strings.HasPrefix(i.Value, "/")
-}
-
-func (p *purgeItems) header() (http.Header, error) {
-	header := make(http.Header)
-	for _, h := range p.headers {
-		name, value, ok := strings.Cut(h, ":")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if !ok || name == "" || strings.ContainsAny(name, " \t\r\n") || strings.ContainsAny(value, "\r\n") {
-			return nil, usagef("bad --header %q: it is NAME: VALUE", h)
-		}
-		header.Add(name, value)
-	}
-	return header, nil
-}
-
-// kindsOf are the kinds that items have.
-func kindsOf(items []purge.Item) []purge.Kind {
-	var kinds []purge.Kind
-	for _, k := range purge.Kinds {
-		if slices.ContainsFunc(items, func(i purge.Item) bool { return i.Kind == k }) {
-			kinds = append(kinds, k)
-		}
-	}
-	return kinds
 }

@@ -319,7 +319,7 @@ func (o *purgeOptions) approve(ctx context.Context, env *Env, job *purgeJob) err
 	if slices.ContainsFunc(job.plans, func(p purge.Plan) bool { return p.Everything() }) {
 		question = "This empties all of " + job.where() + ", and every request goes to the origin until it is warm again. Purge EVERYTHING?"
 	}
-	return o.confirm.askFor(ctx, env, o.cdn.guard(), question, !slices.Contains(o.items.files, "-"))
+	return o.confirm.askFor(ctx, env, o.cdn.guard(), question, !o.items.stdin())
 }
 
 // The columns of --dry-run.
