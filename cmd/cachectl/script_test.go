@@ -35,8 +35,11 @@ func TestMain(m *testing.M) {
 //	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
 //	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
 //
-// and have the commands "status N PROGRAM ARGS..." (the exit status must be N)
-// and "redis ADDR[/DB] COMMAND ARGS..." (a command sent as it is).
+// Every script has CDNs of its own, which the environment names as users do. The
+// scripts have the commands "status N PROGRAM ARGS..." (the exit status must be N),
+// "redis ADDR[/DB] COMMAND ARGS..." (a command sent as it is), "purges CDN FILE"
+// (what the CDN was asked to purge) and "faults CDN FAULT..." (what its next
+// answers are instead).
 func TestScripts(t *testing.T) {
 	v := servers.Default(t)
 	plain := servers.Redis(t, v, servers.Options{Args: []string{"--databases", "64"}})
@@ -72,12 +75,15 @@ func TestScripts(t *testing.T) {
 			e.Setenv("MEMCACHED2", mem2.Addr)
 			e.Setenv("OLDMEMCACHED", oldMem.Addr)
 			e.Setenv("HOME", e.WorkDir)
+			startCDNs(t, e)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":    status,
 			"redis":     send,
 			"memcached": sendText,
+			"purges":    purges,
+			"faults":    faults,
 		},
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		RequireExplicitExec: true,
