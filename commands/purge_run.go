@@ -39,6 +39,7 @@ type purged struct {
 	receipts []purge.Receipt
 	failed   []purge.Outcome
 	purged   int // items
+	again    int // calls that were sent more than once
 	waited   []error
 	waiting  bool
 	told     map[string]bool
@@ -76,6 +77,9 @@ func (d *purged) send(ctx context.Context, env *Env) error {
 			return err
 		}
 		d.receipts = append(d.receipts, outcome.Receipts...)
+		if outcome.Tries > 1 {
+			d.again++
+		}
 		if outcome.Err != nil {
 			d.failed = append(d.failed, outcome)
 		} else {
@@ -103,8 +107,10 @@ func (d *purged) notice(env *Env, n *purge.Notice, progress *countProgress) {
 
 // tell says on stderr what was done.
 func (d *purged) tell(env *Env, took time.Duration) {
-	env.note("purged %s of %s in %s; sent at least once, maybe twice where an answer was lost",
-		render.Int(int64(d.purged)).Text, plural(int64(d.purged+d.unpurged()), "item"), render.Duration(took).Text)
+	env.note("purged %s of %s in %s", render.Int(int64(d.purged)).Text, plural(int64(d.purged+d.unpurged()), "item"), render.Duration(took).Text)
+	if d.again > 0 {
+		env.note("%s sent more than once: what an answer was lost for may be purged twice", plural(int64(d.again), "call"))
+	}
 	began := env.Now().Add(-took)
 	for _, r := range d.receipts[len(d.job.earlier):] {
 		if !r.At.IsZero() && began.Sub(r.At) > repeatAge {
