@@ -36,6 +36,7 @@ var rules = []struct {
 	{"analyze/accumtest", rule{"tests of accumulators", []string{"analyze"}, []string{"github.com/google/go-cmp/cmp"}}},
 	{"analyze/decode", rule{"decode makes bytes readable, wherever they come from", nil,
 		[]string{"github.com/klauspost/compress/...", "github.com/vmihailenco/msgpack/v5/..."}}},
+	{"analyze/httpcache", rule{"what a cache serves is judged by what it said: no clients, nothing of ours", nil, nil}},
 	{"analyze/...", rule{"a finding is pure: no clients, no formats", []string{"backends", "analyze/..."}, nil}},
 	{"backends/backendtest/servers", rule{"servers for tests know nothing of us", nil, nil}},
 	{"backends/backendtest", rule{"the conformance suite knows the contracts only", []string{"backends"}, nil}},
