@@ -43,7 +43,7 @@ func gitDiff(ctx context.Context, dir, spec string, maps []pathMap) (gathering, 
 			}
 			g.addFile(name, maps)
 		})
-	}, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", "--end-of-options", from, to, "--")
+	}, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--ignore-submodules=none", "--end-of-options", from, to, "--")
 	if err != nil {
 		return gathering{}, fmt.Errorf("git diff %s: %w", spec, err)
 	}

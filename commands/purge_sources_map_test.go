@@ -205,3 +205,14 @@ func FuzzPathMap(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkPathMaps(b *testing.B) {
+	maps, err := parseMaps([]string{"public/** -> /**", "public/**/index.html -> /**/"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		var g gathering
+		g.addFile("public/products/shoes/red/index.html", maps)
+	}
+}

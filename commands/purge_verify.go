@@ -18,8 +18,9 @@ import (
 	"github.com/cachectl/cachectl/commands/render"
 )
 
-// verifyScope is what every verification has to say of itself.
-const verifyScope = "verified at this point of presence only: what others serve cannot be seen from here"
+// verifyScope is what every verification has to say of itself, behind "verified"
+// or "not verified".
+const verifyScope = "at this point of presence only (what others serve cannot be seen from here)"
 
 // A verification shows that a purge took effect: it asks for URLs before the
 // purge (snapshot) and after it (check), as any visitor would. It sends no
@@ -175,8 +176,8 @@ func verifyError(rows []verified) error {
 	if count[httpcache.Fresh] == len(rows) {
 		return nil
 	}
-	return &checkError{fmt.Sprintf("not verified: of %s, %d served from before the purge and %d without evidence, at this point of presence",
-		plural(int64(len(rows)), "URL"), count[httpcache.Stale], count[httpcache.Unknown])}
+	return &checkError{fmt.Sprintf("not verified %s: of %s, %d served from before the purge and %d without evidence",
+		verifyScope, plural(int64(len(rows)), "URL"), count[httpcache.Stale], count[httpcache.Unknown])}
 }
 
 // ask asks for one URL once more. What is cut off by the end of ctx changes

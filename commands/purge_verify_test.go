@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,6 +209,25 @@ func TestVerifyInterrupted(t *testing.T) {
 	}
 	if rows, err := v.check(t.Context(), nil, time.Now()); len(rows) != 0 || err != nil {
 		t.Errorf("nothing to check: %v, %v", rows, err)
+	}
+}
+
+// TestVerifyCutOff: an answer that the timeout cuts off does not hide the one
+// before it.
+func TestVerifyCutOff(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) > 1 {
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Age", "5000")
+	}))
+	t.Cleanup(server.Close)
+	v := newTestVerification(t, 600*time.Millisecond)
+	rows, err := v.check(t.Context(), []purgeSnapshot{{url: server.URL}}, time.Now())
+	if exitCode(err) != exitCheck || rows[0].finding.Verdict != httpcache.Stale || rows[0].tries != 1 {
+		t.Errorf("%+v, %v", rows, err)
 	}
 }
 
