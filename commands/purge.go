@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type purgeOptions struct {
 	wait       bool
 	timeoutRaw string
 	timeout    time.Duration
+	verify     purgeVerify
 
 	confirm confirmation
 	output  output
@@ -134,6 +136,7 @@ func (o *purgeOptions) add(cmd *cobra.Command) {
 	f.Lookup("resume").NoOptDefVal = newest
 	f.BoolVar(&o.wait, "wait", false, "wait until the CDN says that it is complete")
 	f.StringVar(&o.timeoutRaw, "timeout", "15m", "how long --wait waits")
+	o.verify.add(cmd)
 	o.confirm.add(cmd)
 	o.output.add(cmd, append(columnNames(receiptColumns), "action", "kind", "item", "call", "why")...)
 }
@@ -189,7 +192,7 @@ func (o *purgeOptions) parse(cmd *cobra.Command, env *Env, args []string) (ro re
 	case slices.Contains(*o.cdn.targets(), ""):
 		return ro, usagef("an empty --%s", providerOf(o.cdn.Provider).target)
 	}
-	return ro, o.items.parse()
+	return ro, errors.Join(o.items.parse(), o.verify.parse())
 }
 
 func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
@@ -219,6 +222,9 @@ func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
 		return o.show(env, ro, job)
 	}
 	if err := o.approve(ctx, env, job); err != nil {
+		return err
+	}
+	if err := o.verify.before(ctx, env); err != nil {
 		return err
 	}
 	if err := job.record(env, o.journal); err != nil {

@@ -113,6 +113,9 @@ func (o *purgeOptions) goOn(ctx context.Context, env *Env, ro render.Options) er
 	} else if err := o.approve(ctx, env, job); err != nil {
 		return err
 	}
+	if err := o.verify.before(ctx, env); err != nil {
+		return err
+	}
 	return o.carryOut(ctx, env, ro, job)
 }
 

@@ -17,6 +17,7 @@ import (
 // it: on stdout, in the files that CI reads, and by the exit status.
 func (o *purgeOptions) carryOut(ctx context.Context, env *Env, ro render.Options, job *purgeJob) error {
 	done := newPurged(job)
+	defer o.verify.close()
 	began := env.Now()
 	err := done.send(ctx, env)
 	took := env.Now().Sub(began)
@@ -24,13 +25,14 @@ func (o *purgeOptions) carryOut(ctx context.Context, env *Env, ro render.Options
 	if o.wait && ctx.Err() == nil {
 		done.await(ctx, env, o.timeout)
 	}
+	verified := o.verify.after(ctx, env, began.Add(took))
 	if err == nil {
 		err = ctx.Err()
 	}
 	done.finish(env)
-	printed := o.output.print(env, ro, done.doc(env.Now().Sub(began)))
+	printed := o.print(env, ro, done.doc(env.Now().Sub(began)))
 	done.tellCI(env)
-	return errors.Join(printed, done.err(err))
+	return errors.Join(printed, done.err(err), verified)
 }
 
 // A purged is what became of a job.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -32,8 +35,9 @@ func (c *cdn) next(int) (f purgetest.Fault) {
 
 type cdnsKey struct{}
 
-// startCDNs plays CloudFront with two distributions, and Cloudflare with the
-// zones example.com and example.org.
+// startCDNs plays CloudFront with two distributions, Cloudflare with the zones
+// example.com and example.org, and, as EDGE, what CloudFront serves: old things
+// until it is purged, and below /stale always.
 func startCDNs(t *testing.T, e *testscript.Env) {
 	front, flare := purgetest.NewCloudFront(), purgetest.NewCloudflare()
 	front.Distributions = append(front.Distributions, purgetest.Distribution{ID: "E2NOTAGS000001", Domain: "d222222abcdef8.cloudfront.net", Aliases: []string{"shop.example.com"}})
@@ -48,6 +52,17 @@ func startCDNs(t *testing.T, e *testscript.Env) {
 	e.Setenv("CLOUDFLARE_BASE_URL", flare.Start(t))
 	e.Setenv("CLOUDFLARE_API_TOKEN", flare.Token)
 	e.Setenv("ZONE", purgetest.ZoneID)
+	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(front.Purged()) == 0 || strings.HasPrefix(r.URL.Path, "/stale") {
+			w.Header().Set("Age", "1000")
+			w.Header().Set("X-Cache", "Hit from cloudfront")
+		} else {
+			w.Header().Set("X-Cache", "Miss from cloudfront")
+		}
+		io.WriteString(w, "hello")
+	}))
+	t.Cleanup(edge.Close)
+	e.Setenv("EDGE", edge.URL)
 }
 
 // purges writes a line for each request to purge: "201 E2EXAMPLE1ABCD /a /b".
