@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/cachectl/cachectl/commands/render"
 )
@@ -174,11 +173,11 @@ func (o *purgeOptions) parse(cmd *cobra.Command, env *Env, args []string) (ro re
 		return ro, err
 	}
 	var clash []string
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if slices.Contains(purgeItemFlags, f.Name) || slices.Contains([]string{"collapse", "journal", "idempotency-key", "allow-empty", "everything"}, f.Name) {
-			clash = append(clash, "--"+f.Name)
+	for _, name := range append(slices.Clone(purgeItemFlags), "collapse", "journal", "idempotency-key", "allow-empty") {
+		if cmd.Flags().Changed(name) {
+			clash = append(clash, "--"+name)
 		}
-	})
+	}
 	switch {
 	case o.resuming && len(clash) > 0:
 		return ro, usagef("--resume does not go with %s: the journal says what is left", strings.Join(clash, ", "))

@@ -150,11 +150,9 @@ func (j *purgeJob) cost() purge.Cost {
 	return sum
 }
 
-// costText says the cost with what it takes for granted.
+// costText says the cost; what it takes for granted stands beside it.
 func costText(c purge.Cost) string {
 	switch {
-	case c.High == 0 && len(c.Assumes) > 0:
-		return "none: " + strings.Join(c.Assumes, "; ")
 	case c.High == 0:
 		return "none"
 	}
@@ -162,7 +160,7 @@ func costText(c purge.Cost) string {
 	if c.High > c.Low {
 		price += " to " + money(c.High)
 	}
-	return fmt.Sprintf("%s: %s, %s a month are free; %s", price, plural(int64(c.Items), "item"), render.Int(int64(c.Free)).Text, strings.Join(c.Assumes, "; "))
+	return fmt.Sprintf("%s for %s, of which %s a month are free", price, plural(int64(c.Items), "item"), render.Int(int64(c.Free)).Text)
 }
 
 // money has two digits behind the point, and a third where it counts.
@@ -268,6 +266,9 @@ func (j *purgeJob) print(env *Env) {
 	}
 	line("calls", "%s, %s", render.Int(int64(len(j.calls))).Text, takesText(purge.Takes(j.plans...)))
 	line("cost", "%s", costText(j.cost()))
+	for _, assumed := range j.cost().Assumes {
+		line("", "%s", assumed)
+	}
 	if text := j.keyText(); text != "" {
 		line("key", "%s", text)
 	}

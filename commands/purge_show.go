@@ -2,6 +2,7 @@ package commands
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/purge"
@@ -37,6 +38,7 @@ func (j *purgeJob) doc() render.Doc {
 		{Label: "items", Cell: render.Text(j.itemsText())},
 		{Label: "calls", Cell: render.Text(render.Int(int64(len(j.calls))).Text + ", " + takesText(takes))},
 		{Label: "cost", Cell: render.Text(costText(cost))},
+		{Label: "assumes", Cell: render.Text(strings.Join(cost.Assumes, "; "))},
 		count("given", j.listed, "Items asked for"),
 		count("planned", j.items(), "Items to be sent, to all targets"),
 		count("duplicates", duplicates, "Items dropped because another is the same"),
