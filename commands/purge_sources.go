@@ -111,7 +111,7 @@ func (l *itemFile) items(in io.Reader) ([]purge.Item, error) {
 	var items []purge.Item
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 8<<10), longestItem+2) // with the end of the line
-	var ended bool // a list may end without its last newline or NUL byte
+	var ended bool                                   // a list may end without its last newline or NUL byte
 	lines.Split(until(end, &ended))
 	n := 0
 	for lines.Scan() {
