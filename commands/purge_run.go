@@ -116,7 +116,7 @@ func (d *purged) tell(env *Env, took time.Duration) {
 	began := env.Now().Add(-took)
 	for _, r := range d.receipts[len(d.job.earlier):] {
 		if !r.At.IsZero() && began.Sub(r.At) > repeatAge {
-			env.note("%s knew this purge since %s: a repeat under the same key, which purges and costs nothing again; another --idempotency-key makes it another purge",
+			env.warn("%s knew this purge since %s: a repeat under the same key, which purges and costs nothing again; another --idempotency-key makes it another purge",
 				r.Target, r.At.UTC().Format(time.RFC3339))
 			break
 		}
