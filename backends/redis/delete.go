@@ -31,8 +31,13 @@ const inFlight = 1
 // over one connection, which outlives ctx for a moment, so that what was sent is
 // also counted.
 func (c *cache) Delete(ctx context.Context, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error] {
+	return c.carryOut(ctx, &unlinking, pages)
+}
+
+// carryOut does with the keys of pages what the task says.
+func (c *cache) carryOut(ctx context.Context, what *task, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error] {
 	return func(yield func(backends.Result, error) bool) {
-		d, err := c.newDeletion(ctx)
+		d, err := c.newDeletion(ctx, what)
 		if err != nil {
 			yield(backends.Result{}, err)
 			return
@@ -54,9 +59,10 @@ func (c *cache) Delete(ctx context.Context, pages iter.Seq2[backends.Page, error
 	}
 }
 
-// A deletion is the state of one Delete.
+// A deletion is the state of one Delete, or of another task.
 type deletion struct {
 	c       *cache
+	task    *task
 	ctx     context.Context
 	end     context.CancelFunc
 	stop    func() bool
@@ -69,12 +75,12 @@ type deletion struct {
 // grace is how long after its context has ended a deletion waits for answers.
 const grace = 2 * time.Second
 
-func (c *cache) newDeletion(ctx context.Context) (*deletion, error) {
+func (c *cache) newDeletion(ctx context.Context, what *task) (*deletion, error) {
 	shards, err := c.shards(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := &deletion{c: c, shards: shards, nodes: make(map[*node]*remover)}
+	d := &deletion{c: c, task: what, shards: shards, nodes: make(map[*node]*remover)}
 	d.ctx, d.end = context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = context.AfterFunc(ctx, func() {
 		select {
@@ -109,7 +115,7 @@ func (d *deletion) close() {
 func (d *deletion) remover(n *node) *remover {
 	r, ok := d.nodes[n]
 	if !ok {
-		r = &remover{c: d.c, node: n, verb: unlink}
+		r = &remover{c: d.c, node: n, task: d.task, verb: d.task.verb}
 		d.nodes[n] = r
 	}
 	return r
@@ -118,7 +124,8 @@ func (d *deletion) remover(n *node) *remover {
 // A work is a page on its way: its result, and the parts that each node has.
 type work struct {
 	result backends.Result
-	guards []string // by entry; nil where none has one
+	guards []string        // by entry; nil where none has one
+	ttls   []time.Duration // by entry, where the task is about them
 	parts  []*part
 }
 
@@ -135,6 +142,11 @@ func (d *deletion) send(page backends.Page) {
 			}
 			w.guards[i] = e.Guard
 		}
+		if d.task.check != nil {
+			if w.ttls = append(w.ttls, e.TTL); d.refuse(&w.result.Outcomes[i], e) {
+				continue
+			}
+		}
 		r := d.owner(e.Key)
 		p := parts[r]
 		if p == nil {
@@ -148,6 +160,15 @@ func (d *deletion) send(page backends.Page) {
 		p.remover.send(d.ctx, p)
 	}
 	d.pending = append(d.pending, w)
+}
+
+// refuse fails an entry that the task cannot be carried out on.
+func (d *deletion) refuse(o *backends.Outcome, e *backends.Entry) bool {
+	if err := d.task.check(e); err != nil {
+		o.Did, o.Err = backends.Failed, err
+		return true
+	}
+	return false
 }
 
 func (d *deletion) owner(key string) *remover {
@@ -238,7 +259,7 @@ func (p *part) divide(clustered bool) {
 	for n, i := range p.at {
 		g := len(p.groups) - 1
 		size := len(outcomes[i].Key)
-		join := n > 0 && (guards == nil || guards[i] == "" && guards[p.at[n-1]] == "") && slot(i) == slot(p.at[n-1]) &&
+		join := n > 0 && p.remover.task.grouped && (guards == nil || guards[i] == "" && guards[p.at[n-1]] == "") && slot(i) == slot(p.at[n-1]) &&
 			p.groups[g].to-p.groups[g].from < groupKeys && bytes+size <= groupBytes
 		if join {
 			p.groups[g].to++
@@ -249,8 +270,6 @@ func (p *part) divide(clustered bool) {
 		}
 	}
 }
-
-func (p *part) guard(g group) string { return p.guardOf(g.from) }
 
 func (p *part) guardOf(n int) string {
 	if p.work.guards == nil {

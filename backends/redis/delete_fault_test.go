@@ -291,7 +291,7 @@ func FuzzRemoval(f *testing.F) {
 		if guarded {
 			w.guards = []string{"", "dump:x", "", "digest:y", "value:z", ""}
 		}
-		p := &part{work: w, at: []int{0, 1, 2, 3, 4, 5}}
+		p := &part{work: w, remover: &remover{task: &unlinking}, at: []int{0, 1, 2, 3, 4, 5}}
 		p.divide(false)
 		in := wireOn(string(data))
 		for _, g := range p.groups {

@@ -3,18 +3,18 @@ package redis
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
 )
 
-// A remover removes keys from one node, over one connection. It writes the
-// groups of a part at once and reads their answers when it is asked to settle.
+// A remover carries a task out on one node's keys, over one connection. It writes
+// the groups of a part at once and reads their answers when it is asked to settle.
 type remover struct {
 	c         *cache
 	node      *node
 	clustered bool
+	task      *task
 	verb      string
 	wire      *wire
 	sent      []*part // not settled yet, in order
@@ -53,8 +53,8 @@ func (r *remover) open(ctx context.Context) error {
 // write puts the groups that are not answered into the next write.
 func (r *remover) write(p *part) {
 	for _, g := range p.groups[p.next:] {
-		if guard := p.guard(g); guard != "" {
-			r.wire.command(guardedCommand(r.verb, p.outcome(g.from).Key, guard)...)
+		if g.to-g.from == 1 {
+			r.wire.command(r.task.command(r.verb, p, g.from)...)
 			continue
 		}
 		r.wire.begin(1 + g.to - g.from)
@@ -113,43 +113,39 @@ func (r *remover) settle(ctx context.Context, p *part) {
 // as a whole. ask says that its key is kept or gone, and only another look tells
 // which.
 func (p *part) take(g group, answer reply) (refused, ask bool, err error) {
-	guard := p.guard(g)
-	switch {
-	case answer.err == nil && !sensible(guard, answer, g.to-g.from):
-		return false, false, errNoCount
-	case guard != "":
-		did, ask := verdict(guard, answer)
-		if did == backends.Failed {
+	what, size := p.remover.task, g.to-g.from
+	if size == 1 {
+		did, ask := what.read(p, g.from, answer)
+		switch {
+		case did != "":
+			p.outcome(g.from).Did = did
+			return false, ask, nil
+		case answer.err != nil:
 			return true, false, nil
 		}
-		p.outcome(g.from).Did = did
-		return false, ask, nil
+		return false, false, errNoCount
+	}
+	switch {
 	case answer.err != nil:
 		return true, false, nil
+	case !counted(answer, 0, int64(size)):
+		return false, false, errNoCount
 	}
 	for n := g.from; n < g.to; n++ {
 		if p.outcome(n).Did = backends.Gone; int64(n-g.from) < answer.num {
-			p.outcome(n).Did = backends.Deleted
+			p.outcome(n).Did = what.did
 		}
 	}
 	return false, false, nil
 }
 
-var errNoCount = protocolError("an answer to a deletion that is no count of its keys")
-
-// sensible tells whether an answer can be that to the removal of n keys.
-func sensible(guard string, r reply, n int) bool {
-	least := int64(0)
-	if strings.HasPrefix(guard, guardDump) {
-		least = -1
-	}
-	return r.kind == ':' && least <= r.num && r.num <= int64(n)
-}
+var errNoCount = protocolError("an answer to a change of keys that is no count of them")
 
 // again opens a new connection in place of a broken one, and sends what was not
-// answered once more. Removing twice does no harm; but what the lost answer would
-// have told as deleted is told as gone. A server that breaks every connection
-// before it has answered anything is given up.
+// answered once more. To do it twice does no harm; but what the lost answer would
+// have told as deleted is told as gone, and a TTL whose condition no longer holds
+// because it is there already as kept. A server that breaks every connection before
+// it has answered anything is given up.
 func (r *remover) again(ctx context.Context, broke error) error {
 	if errors.Is(broke, backends.ErrUnreachable) { // it does not speak our protocol
 		return broke

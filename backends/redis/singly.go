@@ -13,7 +13,7 @@ import (
 
 // singly sends the keys of groups that were refused one by one, over another
 // connection, which finds slots that have moved. It returns an error where the
-// server refuses not these keys but to remove any.
+// server refuses not these keys but the command.
 func (r *remover) singly(ctx context.Context, p *part, apart []group) error {
 	var left []int // of p.at
 	for _, g := range apart {
@@ -42,29 +42,30 @@ func (r *remover) singly(ctx context.Context, p *part, apart []group) error {
 		if refusal == nil {
 			return nil
 		}
-		if r.verb == del || !refused(refusal) {
-			r.notice = nil // about a way out that is none
+		other, why := r.task.instead(r.verb, refusal)
+		if other == "" {
+			if r.notice = nil; why != "" { // about a way out that is none
+				refusal = fmt.Errorf("%s: %w", why, refusal)
+			}
 			return refusal
 		}
-		r.verb, left = del, once
-		r.notice = &backends.Notice{Shard: r.node.addr, What: "keys are removed by DEL: the server stands still while it frees a big one", Err: errors.New(words(refusal))}
+		if r.verb, left = other, once; why != "" {
+			r.notice = &backends.Notice{Shard: r.node.addr, What: why, Err: errors.New(words(refusal))}
+		}
 	}
 }
 
-// judge reads the answer to the removal of one key into its outcome. It returns
-// the answer where that is not about this key; ask says that the key is kept or
-// gone, and only another look tells which.
+// judge reads the answer about one key into its outcome. It returns the answer where
+// that is not about this key; ask says that the key is kept or gone, and only another
+// look tells which.
 func (r *remover) judge(ctx context.Context, p *part, n int, answer reply) (ask bool, refusal error) {
-	o, guard := p.outcome(n), p.guardOf(n)
+	o := p.outcome(n)
+	did, ask := r.task.read(p, n, answer)
 	switch trouble := classify(answer.err); {
-	case answer.err == nil && !sensible(guard, answer, 1):
-		return false, errNoCount
-	case answer.err == nil && guard != "", trouble == wrongType && guard != "":
-		o.Did, ask = verdict(guard, answer)
+	case did != "":
+		o.Did = did
 	case answer.err == nil:
-		if o.Did = backends.Gone; answer.num > 0 {
-			o.Did = backends.Deleted
-		}
+		return false, errNoCount
 	case trouble == forbiddenKey:
 		o.Did, o.Err = backends.Failed, fail(ctx, r.node.addr, answer.err)
 	case trouble == moved && r.c.whole.topology != cluster:
@@ -84,7 +85,7 @@ var (
 	errElsewhere = errors.New("it is another node's of the cluster")
 )
 
-// each removes keys of a part by a command each. Its error is of the connection; in
+// each goes through keys of a part by a command each. Its error is of the connection; in
 // a cluster there are several, and each command has its own.
 func (r *remover) each(ctx context.Context, p *part, keys []int) ([]reply, error) {
 	client := redis.UniversalClient(r.node.client)
@@ -94,11 +95,7 @@ func (r *remover) each(ctx context.Context, p *part, keys []int) ([]reply, error
 	pipe := client.Pipeline()
 	cmds := make([]*redis.Cmd, len(keys))
 	for i, n := range keys {
-		if guard := p.guardOf(n); guard != "" {
-			cmds[i] = do(ctx, pipe, guardedCommand(r.verb, p.outcome(n).Key, guard))
-		} else {
-			cmds[i] = pipe.Do(ctx, r.verb, p.outcome(n).Key)
-		}
+		cmds[i] = do(ctx, pipe, r.task.command(r.verb, p, n))
 	}
 	failed := func(cmd *redis.Cmd) bool { return cmd.Err() != nil }
 	if err := exec(ctx, pipe); err != nil && (r.c.whole.topology != cluster || !slices.ContainsFunc(cmds, failed)) {
