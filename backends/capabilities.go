@@ -208,15 +208,18 @@ const (
 )
 
 // An Expirer changes when keys expire, page by page, and tells what became of each:
-// every key is given the TTL that its entry says, NoTTL to make it stay. Otherwise it
-// is as Deleter; the verbs are Changed, Gone, Kept (the condition did not hold) and
-// Failed.
+// every key is given the TTL that its entry says, whatever its Have, in the server's
+// resolution, rounded up; NoTTL makes it stay. A TTL of less than a millisecond fails
+// the key and changes nothing: no TTL deletes. Otherwise it is as Deleter, but for
+// guards, which it does not look at; the verbs are Changed, Gone, Kept and Failed.
 type Expirer interface {
 	Expire(ctx context.Context, pages iter.Seq2[Page, error], only Condition) iter.Seq2[Result, error]
 }
 
 // A Condition compares the TTL that a key has when it is changed with the one it is
-// given. A key without TTL lives longer than any other.
+// given. A key without TTL lives longer than any other. Where it does not hold the key
+// is Kept, and so is, as far as the server tells, one without TTL that is to have none.
+// A server that cannot compare and change in one step compares just before.
 type Condition string
 
 // The conditions of Expire.
@@ -229,6 +232,18 @@ const (
 
 // Changed says that a key has what it was given.
 const Changed Verb = "changed"
+
+// A Staler marks values as stale, page by page. A stale value stays for so long and no
+// longer, at least a second, rounded up to whole ones; clients that know of stale values
+// are told that it is one, and the first of them that it is to bring a new one. Clients
+// that do not know of them are served it as any other. Otherwise it is as Deleter,
+// guards included; the verb is Staled in place of Deleted.
+type Staler interface {
+	Stale(ctx context.Context, pages iter.Seq2[Page, error], stay time.Duration) iter.Seq2[Result, error]
+}
+
+// Staled says that a value is marked as stale.
+const Staled Verb = "stale"
 
 // A Dumper reads keys so that a Loader can put them back: value, TTL, and what else the
 // cache knows of a key that can be given back. Keys that are not there are left out.
