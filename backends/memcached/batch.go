@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A manner is a way to tell a server to delete many keys.
+// A manner is a way to tell a server what becomes of many keys.
 type manner uint8
 
 const (
@@ -23,6 +23,11 @@ const (
 	aloud
 	// byDelete is the classic command, for servers without meta commands.
 	byDelete
+	// Those of Expire: see expire.go.
+	asking
+	touching
+	returning
+	byTouch
 )
 
 // Bounds of a batch. 1,000 commands take a server about a millisecond.
@@ -34,9 +39,12 @@ const (
 // A batch is what is sent at once and answered at once.
 type batch struct {
 	*part
-	entries []int32 // of the part
-	first   uint64  // number of the first command; the others follow
-	again   bool    // these were silent in a quiet batch that had an error in it
+	entries []int32  // of the part
+	first   uint64   // number of the first command; the others follow
+	how     manner   // where it is not the lane's, because the batch follows on another: aloud because these were silent in a quiet batch that had an error in it
+	exps    []int32  // by position: when the key is to expire, in the words of the protocol
+	won     []uint64 // by position: CAS numbers of values whose recache token we were given
+	cas     []uint64 // by position: of those whose token is to be given back
 	said    []verdict
 	errs    map[int]error // by position, where the answer was an error
 	error   error         // an answer, to one of the silent ones
@@ -53,9 +61,16 @@ func (b *batch) fill(from int, how manner) int {
 		switch {
 		case b.refused != nil && b.refused[from] != nil:
 			continue
-		case how == byDelete && !plain(key):
+		case (how == byDelete || how == byTouch) && !plain(key):
 			b.set(from, failed, errNeedsMeta)
 			continue
+		case b.expires:
+			exp, err := expiry(b.ttls[from], b.lane.known)
+			if err != nil {
+				b.set(from, failed, err)
+				continue
+			}
+			b.exps = append(b.exps, exp)
 		}
 		b.entries = append(b.entries, int32(from))
 		size += len(key) + len(" C18446744073709551615 q O18446744073709551615 md \r\n")
@@ -73,9 +88,13 @@ func (b *batch) encode(to []byte, l *lane) []byte {
 			to = append(append(append(to, "delete "...), key...), "\r\n"...)
 			continue
 		}
+		if b.expires {
+			to = b.expire(to, how, l.asks, position)
+			continue
+		}
 		var flag string
 		to, flag = address(append(to, "md "...), key)
-		to = append(to, flag...)
+		to = append(append(to, flag...), b.flags...)
 		if b.guards != nil && b.guards[i].cas != 0 {
 			to = strconv.AppendUint(append(to, " C"...), b.guards[i].on(l), 10)
 		}
@@ -92,8 +111,8 @@ func (b *batch) encode(to []byte, l *lane) []byte {
 }
 
 func (b *batch) manner(l *lane) manner {
-	if b.again {
-		return aloud
+	if b.how != 0 {
+		return b.how
 	}
 	return l.manner
 }
@@ -124,21 +143,39 @@ func (b *batch) read(c *conn, how manner) error {
 			b.errs[position] = replyError(line)
 			continue
 		}
-		at := position
-		did := classic[string(line)]
-		if how == aloud {
-			did, at = b.parse(line)
-		}
-		if did == unknown || at != position {
-			return unexpected("delete", line)
+		did, err := b.hear(how, position, line)
+		if err != nil {
+			return err
 		}
 		b.said[position] = did
 	}
 	return nil
 }
 
-// classic are the answers to "delete".
-var classic = map[string]verdict{"DELETED": deleted, "NOT_FOUND": gone}
+// hear reads the answer to one command, which is no error.
+func (b *batch) hear(how manner, position int, line []byte) (did verdict, err error) {
+	at := position
+	switch how {
+	case aloud, returning:
+		did, at = b.parse(line)
+	case touching:
+		return b.hearTouch(position, line)
+	case asking:
+		return b.hearTTL(position, line)
+	default:
+		did = classic[how][string(line)]
+	}
+	if did == unknown || at != position {
+		err = unexpected("delete or touch", line)
+	}
+	return did, err
+}
+
+// classic are the answers to the commands from before meta.
+var classic = map[manner]map[string]verdict{
+	byDelete: {"DELETED": done, "NOT_FOUND": gone},
+	byTouch:  {"TOUCHED": done, "NOT_FOUND": gone},
+}
 
 // readQuiet reads up to MN. Numbers tell whom an answer is about. A server can be
 // asked to repeat the key as well, but does not always repeat what was sent.
@@ -171,7 +208,7 @@ func (b *batch) parse(line []byte) (did verdict, position int) {
 	word, number, _ := bytes.Cut(line, []byte(" O"))
 	switch string(word) {
 	case "HD":
-		did = deleted
+		did = done
 	case "NF":
 		did = gone
 	case "EX":
@@ -186,35 +223,51 @@ func (b *batch) parse(line []byte) (did verdict, position int) {
 	return did, int(n - b.first)
 }
 
-// commit makes the answers verdicts. Where one of the silent keys had an error,
-// nobody knows which: all of them are to be asked for again, aloud.
-func (b *batch) commit(how manner) (again *batch) {
-	if b.error != nil {
-		again = &batch{part: b.part, again: true}
+// commit makes the answers verdicts. Some keys are to be asked about once more, or
+// there is more to do with them: they make the next batch. Where one of the silent keys
+// had an error, nobody knows which, and all of them are to be asked for again, aloud.
+func (b *batch) commit(how manner) (next *batch) {
+	follow := func(position int, how manner) {
+		if next == nil {
+			next = &batch{part: b.part, how: how}
+		}
+		next.entries = append(next.entries, b.entries[position])
+		next.said = append(next.said, unknown)
+		if b.exps != nil {
+			next.exps = append(next.exps, b.exps[position])
+		}
 	}
 	for position, i := range b.entries {
 		did := b.said[position]
 		switch {
-		case did == unknown && how == quietly && again != nil:
-			again.entries = append(again.entries, i)
+		case did == unknown && how == quietly && b.error != nil:
+			follow(position, aloud)
+			continue
+		case did == done && how == asking:
+			follow(position, touching)
+			continue
+		case did == done && how == touching && b.won != nil && b.won[position] != 0:
+			follow(position, returning)
+			next.cas = append(next.cas, b.won[position])
 			continue
 		case did == unknown && how == quietly:
-			did = deleted
-		case did == gone && b.again:
-			did = deleted // by the quiet command, which was silent about it
+			did = done
+		case did == gone && b.how == aloud:
+			did = done // by the quiet command, which was silent about it
+		case did == kept && b.how == aloud && b.flags != "":
+			did = done // and has another CAS number since
+		case how == returning:
+			did, b.errs = done, nil // whoever wrote the key meanwhile, its TTL had been changed
 		}
 		b.set(int(i), did, b.errs[position])
 	}
-	if again == nil || len(again.entries) == 0 {
-		return nil
-	}
-	again.said = make([]verdict, len(again.entries))
-	return again
+	return next
 }
 
 // reset forgets answers that came before the connection broke.
 func (b *batch) reset() {
 	clear(b.said)
+	clear(b.won)
 	b.errs, b.error = nil, nil
 }
 

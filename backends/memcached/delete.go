@@ -27,10 +27,15 @@ import (
 // Once ctx has ended nothing more is sent. What is left of a page that went out
 // in part is Failed; a page that did not go out at all has no result.
 func (c *cache) Delete(ctx context.Context, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error] {
+	return c.carryOut(ctx, &deleting, pages)
+}
+
+// carryOut does with the keys of pages what the errand says.
+func (c *cache) carryOut(ctx context.Context, what *errand, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error] {
 	return func(yield func(backends.Result, error) bool) {
 		ctx, release := c.bound(ctx)
 		defer release()
-		d := deletion{cache: c, ctx: ctx, lanes: make(map[string]*lane)}
+		d := deletion{cache: c, errand: what, ctx: ctx, lanes: make(map[string]*lane)}
 		for _, n := range c.nodes {
 			l := &lane{node: n, run: &d}
 			d.order, d.lanes[n.addr] = append(d.order, l), l
@@ -52,10 +57,11 @@ func (c *cache) Delete(ctx context.Context, pages iter.Seq2[backends.Page, error
 	}
 }
 
-// A deletion is one Delete under way. The source and the reader are its caller's
+// A deletion is one Delete under way, or another errand. The source and the reader are its caller's
 // code, and run in the caller's goroutine in turn, never side by side.
 type deletion struct {
 	*cache
+	*errand
 	ctx     context.Context // its end forbids to send; answers are still read
 	until   time.Time       // and by then they must be in
 	order   []*lane
@@ -108,7 +114,7 @@ func (d *deletion) run(pages iter.Seq2[backends.Page, error]) error {
 // take sends a page to its nodes. Its error says that nothing was sent, and
 // nothing more must be.
 func (d *deletion) take(page backends.Page) error {
-	s := newSheet(page)
+	s := newSheet(d.errand, page)
 	lanes := d.order
 	if page.Shard != "" {
 		l := d.lanes[page.Shard]
@@ -205,10 +211,12 @@ func (d *deletion) close() {
 
 // A sheet is a page on its way.
 type sheet struct {
+	*errand
 	page    backends.Result
-	guards  []guard // by entry; nil: none has one
-	refused []error // by entry, why it cannot be sent; nil: all can
-	live    int     // entries that can
+	guards  []guard         // by entry; nil: none has one
+	ttls    []time.Duration // by entry, where the errand is about them
+	refused []error         // by entry, why it cannot be sent; nil: all can
+	live    int             // entries that can
 	parts   []*part
 }
 
@@ -223,9 +231,9 @@ type part struct {
 
 // newSheet copies the keys: the page is ours only until the next is asked for.
 // What no server would take for a key is refused here, before a byte is written.
-func newSheet(page backends.Page) *sheet {
+func newSheet(what *errand, page backends.Page) *sheet {
 	n := len(page.Entries)
-	s := &sheet{live: n, page: backends.Result{Shard: strings.Clone(page.Shard), After: page.After, Last: page.Last, Done: page.Done}}
+	s := &sheet{errand: what, live: n, page: backends.Result{Shard: strings.Clone(page.Shard), After: page.After, Last: page.Last, Done: page.Done}}
 	if n == 0 {
 		return s
 	}
@@ -242,7 +250,11 @@ func newSheet(page backends.Page) *sheet {
 		all.WriteString(e.Key)
 		s.page.Outcomes[i].Key = all.String()[from:]
 		err := addressable(e.Key)
-		if err == nil && e.Have.Has(backends.FactGuard) {
+		if what.expires {
+			if s.ttls = append(s.ttls, e.TTL); err == nil {
+				err = checkTTL(e.TTL)
+			}
+		} else if err == nil && e.Have.Has(backends.FactGuard) {
 			if s.guards == nil {
 				s.guards = make([]guard, n)
 			}
@@ -294,7 +306,9 @@ func (s *sheet) result() backends.Result {
 				most, o.Err = p.did[i], p.errs[i]
 			}
 		}
-		o.Did = verbs[most]
+		if o.Did = verbs[most]; most == done {
+			o.Did = s.did
+		}
 	}
 	return s.page
 }
@@ -307,10 +321,10 @@ const (
 	unknown verdict = iota
 	gone
 	kept
-	deleted
+	done // what the errand says
 	failed
 )
 
-var verbs = [...]backends.Verb{gone: backends.Gone, kept: backends.Kept, deleted: backends.Deleted, failed: backends.Failed}
+var verbs = [...]backends.Verb{gone: backends.Gone, kept: backends.Kept, failed: backends.Failed}
 
 var _ backends.Deleter = (*cache)(nil)

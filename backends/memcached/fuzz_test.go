@@ -246,7 +246,7 @@ func FuzzDeleteCommands(f *testing.F) {
 		f.Add(key, "17@h:1")
 	}
 	f.Fuzz(func(t *testing.T, key, guard string) {
-		s := newSheet(backends.Page{Entries: []backends.Entry{{Key: key}, {Key: key, Have: backends.FactGuard, Guard: guard}}})
+		s := newSheet(&deleting, backends.Page{Entries: []backends.Entry{{Key: key}, {Key: key, Have: backends.FactGuard, Guard: guard}}})
 		for _, how := range []manner{quietly, aloud, byDelete} {
 			l := &lane{node: &node{addr: "h:1"}, manner: how}
 			p := &part{sheet: s, lane: l, did: make([]verdict, 2), open: s.live}
@@ -287,7 +287,7 @@ func FuzzDeleteAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, how := range []manner{quietly, aloud, byDelete} {
-			s := newSheet(backends.Page{Entries: []backends.Entry{{Key: "a"}, {Key: "b"}, {Key: "c"}}})
+			s := newSheet(&deleting, backends.Page{Entries: []backends.Entry{{Key: "a"}, {Key: "b"}, {Key: "c"}}})
 			p := &part{sheet: s, did: make([]verdict, 3), open: 3}
 			b := &batch{part: p, first: 7}
 			b.fill(0, how)

@@ -2,7 +2,6 @@ package memcached
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,7 +14,9 @@ type lane struct {
 	*node
 	run     *deletion
 	conn    *conn
-	manner  manner   // how this server is told to delete; 0: not known yet
+	manner  manner   // how this server is told; 0: not known yet
+	known   profile  // where the errand is about TTLs
+	asks    int32    // how this server is asked for them
 	process string   // that answers, see runID
 	sent    []*batch // and not answered, in order
 	open    int      // commands in them
@@ -46,9 +47,9 @@ func (l *lane) ready(s *sheet) error {
 			l.mend(err)
 		}
 	}
-	if s.guards != nil && l.manner == byDelete {
-		return &opError{addr: l.addr, kind: &backends.UnsupportedError{Backend: l.run.name, Capability: "Deleter"},
-			err: errors.New("the server cannot leave keys alone that were written again: that takes the meta commands of memcached 1.6.10 or newer")}
+	if what := l.run.beyond(l.manner, s.guards != nil); what != "" {
+		return &opError{addr: l.addr, kind: &backends.UnsupportedError{Backend: l.run.name, Capability: l.run.capability},
+			err: fmt.Errorf("the server cannot %s: that takes the meta commands of memcached 1.6.10 or newer", what)}
 	}
 	return nil
 }
@@ -104,13 +105,13 @@ func (l *lane) answer() {
 	l.tries = 0
 	l.sent = l.sent[1:]
 	l.open -= len(b.entries)
-	if again := b.commit(b.manner(l)); again != nil {
-		l.push(again)
+	if next := b.commit(b.manner(l)); next != nil {
+		l.push(next)
 	}
 }
 
 // mend replaces the connection after err, and sends again what was not
-// answered. Deleting bears that: a key that the first attempt deleted is Gone at
+// answered. Errands bear that: a key that the first attempt deleted is Gone at
 // the second. When that does not help, the node is lost.
 func (l *lane) mend(err error) {
 	for {
@@ -151,7 +152,7 @@ func (l *lane) connect() error {
 	}
 	c.ctx = context.WithoutCancel(l.run.ctx)
 	c.extend()
-	how, err := c.probeDelete()
+	how, err := l.probe(c)
 	if err == nil && l.manner != 0 && how != l.manner {
 		err = fmt.Errorf("%w: the server has other commands than a moment ago", errProtocol)
 	}
