@@ -54,6 +54,7 @@ var abilities = map[string]string{
 	"Editor":      "change single keys",
 	"Deleter":     "delete keys",
 	"Expirer":     "change TTLs",
+	"Staler":      "mark values as stale",
 	"Dumper":      "back keys up",
 	"Loader":      "restore keys",
 	"Sampler":     "draw keys at random",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -41,10 +40,24 @@ type bulk struct {
 	spared atomic.Int64 // keys that a never_delete pattern kept out
 
 	words words
-	can   func(backends.Backend) error // whether this kind of cache can do it at all
+	// checked reads the command's own flags, which a run that is resumed takes from its
+	// journal; nil: it has none to be read.
+	checked func() error
+	can     func(backends.Backend) error // whether this kind of cache can do it at all
 	// needs are the facts that the work wants of every key, which end the run where
 	// they are not to be had.
 	needs backends.Facts
+	// preview is what a dry run shows of a key; nil: key and size. meant leaves out of it
+	// what the work would leave alone; nil: nothing.
+	preview []keyColumn
+	meant   func(e *backends.Entry) bool
+	// looks are facts that the plan asks for, as far as they are to be had, beside those
+	// that the filters need. look sees every entry that the plan comes by.
+	looks backends.Facts
+	look  func(e *backends.Entry)
+	// planned adds to the plan before it is told, and result to the answer in the end.
+	planned func(pl *plan)
+	result  func(doc *render.Doc)
 	// work changes the keys of one shard's pages.
 	work func(ctx context.Context, shard backends.Backend, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error]
 }
@@ -62,7 +75,6 @@ func (o *bulk) add(cmd *cobra.Command, env *Env) {
 	o.target.add(cmd, env)
 	o.selection.add(cmd)
 	o.keyFile.add(cmd)
-	o.planFile.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.allKeys, "all-keys", false, "needed where the pattern leaves no key out, or there is none")
 	f.BoolVar(&o.dryRun, "dry-run", false, "list the keys, in any format, and change nothing")
@@ -134,6 +146,11 @@ func (o *bulk) parse(cmd *cobra.Command, env *Env, patterns []string) (render.Op
 	}
 	if err := errors.Join(o.keyFile.parse(), o.limits.parse(cmd)); err != nil {
 		return ro, err
+	}
+	if o.checked != nil {
+		if err := o.checked(); err != nil {
+			return ro, err
+		}
 	}
 	if err := o.choose(env, patterns); err != nil {
 		return ro, err
@@ -264,57 +281,11 @@ func (o *bulk) spare(t *target) {
 	}
 }
 
-// list is --dry-run.
-func (o *bulk) list(ctx context.Context, env *Env, ro render.Options, b backends.Backend) error {
-	lost := newTrouble(env)
-	progress := newWalkProgress(env, "keys", env.Term.Out && o.output.file == "")
-	lost.before = progress.clear
-	columns := plain(keyColumns)[:1]
-	want := backends.Facts(0)
-	if !o.nul {
-		columns, want = plain(keyColumns), backends.FactSize
-		if len(ro.Columns) == 0 {
-			ro.Columns = []string{"key", "size"}
-		}
-	}
-	keys, bytes, sized := int64(0), int64(0), int64(0)
-	pages := backends.Observe(aside(lost, o.limits.hold(o.source.pages(ctx, b, nil, want))), func(p backends.Page) {
-		progress.page(p)
-		keys += int64(len(p.Entries))
-		for i := range p.Entries {
-			if p.Entries[i].Have.Has(backends.FactSize) {
-				bytes += p.Entries[i].Size
-				sized++
-			}
-		}
-	})
-	var err error
-	if o.nul {
-		err = o.output.to(env, func(w io.Writer) error { return printNUL(w, pages) })
-	} else {
-		var chosen []int
-		if chosen, err = ro.Choose(columns); err == nil {
-			err = o.output.print(env, ro, render.Doc{Columns: columns, Rows: keyRows(pages, chosen)})
-		}
-	}
-	progress.stop()
-	size := ""
-	if sized > 0 {
-		size = ", " + render.Bytes(bytes).Text
-	}
-	env.note("dry run: %s%s %s; nothing was done", plural(keys, "key"), size, o.words.would)
-	if n := o.spared.Load(); n > 0 {
-		env.note("%s kept by never_delete", plural(n, "key"))
-	}
-	tellFootprint(env, b)
-	return errors.Join(err, lost.err(progress.some()))
-}
-
 // approve makes the plan, holds it against the limits and asks.
 func (o *bulk) approve(cmd *cobra.Command, env *Env, b backends.Backend, t *target, patterns []string) error {
 	ctx := cmd.Context()
 	lost := newTrouble(env)
-	p := planner{source: &o.source, count: o.limits.counts(), lost: lost, progress: newWalkProgress(env, "keys counted", false)}
+	p := planner{source: &o.source, count: o.limits.counts(), looks: o.looks, look: o.look, lost: lost, progress: newWalkProgress(env, "keys counted", false)}
 	lost.before = p.progress.clear
 	pl, err := p.plan(ctx, b)
 	p.progress.stop()
@@ -333,11 +304,17 @@ func (o *bulk) approve(cmd *cobra.Command, env *Env, b backends.Backend, t *targ
 	if !o.source.listed { // the work counts anew what the plan met
 		o.spared.Store(0)
 	}
+	if o.planned != nil {
+		o.planned(pl)
+	}
 	if !env.quiet || !o.confirm.yes {
 		pl.print(env)
 	}
 	if pl.keys.High == 0 && o.selection.kind != "" && !slices.Contains(keyTypes, o.selection.query.Type) {
 		env.warn("no key is of type %q; types that need no module are %s", o.selection.kind, strings.Join(keyTypes, ", "))
+	}
+	for _, text := range pl.warnings {
+		env.warn("%s", text)
 	}
 	if err := o.limits.before(pl); err != nil {
 		return err

@@ -40,7 +40,11 @@ func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backen
 	err = errors.Join(err, o.conclude(env, err))
 	done.tell(env, took)
 	tellFootprint(env, b)
-	return err, errors.Join(o.output.print(env, ro, done.doc(took)), done.writeFailures(o.failures), done.err(err))
+	doc := done.doc(took)
+	if o.result != nil {
+		o.result(&doc)
+	}
+	return err, errors.Join(o.output.print(env, ro, doc), done.writeFailures(o.failures), done.err(err))
 }
 
 // Between tries to reach a shard that was lost on the way.

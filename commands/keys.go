@@ -37,9 +37,9 @@ func ttlCell(e *backends.Entry) render.Cell {
 // listColumns are those of ls: the facts, and the node that holds the key.
 var listColumns = append(plain(keyColumns), render.Column{Name: "node", Wide: true})
 
-// keyRows turns pages into rows, with cells for the chosen columns only. The
-// memory of a page's rows is used again for the next.
-func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]render.Row, error] {
+// keyRows turns pages into rows, with cells for the chosen columns only; behind the
+// columns stands the node. The memory of a page's rows is used again for the next.
+func keyRows(pages iter.Seq2[backends.Page, error], columns []keyColumn, chosen []int) iter.Seq2[[]render.Row, error] {
 	return func(yield func([]render.Row, error) bool) {
 		var table []render.Row
 		for page, err := range pages {
@@ -48,16 +48,16 @@ func keyRows(pages iter.Seq2[backends.Page, error], chosen []int) iter.Seq2[[]re
 				return
 			}
 			for len(table) < len(page.Entries) {
-				table = append(table, make(render.Row, len(listColumns)))
+				table = append(table, make(render.Row, len(columns)+1))
 			}
 			for i := range page.Entries {
 				e := &page.Entries[i]
 				for _, c := range chosen {
 					switch {
-					case c == len(keyColumns):
+					case c == len(columns):
 						table[i][c] = word(cmp.Or(page.Shard, e.Shard))
-					case e.Have.Has(keyColumns[c].fact):
-						table[i][c] = keyColumns[c].cell(e)
+					case e.Have.Has(columns[c].fact):
+						table[i][c] = columns[c].cell(e)
 					default:
 						table[i][c] = render.Unknown()
 					}

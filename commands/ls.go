@@ -312,7 +312,7 @@ func (o *lsOptions) print(env *Env, ro render.Options, pages iter.Seq2[backends.
 	if err != nil {
 		return err
 	}
-	return o.output.print(env, ro, render.Doc{Columns: listColumns, Rows: keyRows(pages, chosen)})
+	return o.output.print(env, ro, render.Doc{Columns: listColumns, Rows: keyRows(pages, keyColumns, chosen)})
 }
 
 func printNUL(out io.Writer, pages iter.Seq2[backends.Page, error]) error {

@@ -27,6 +27,8 @@ type plan struct {
 	walk     time.Duration // how long a walk over it took; 0: there was none
 	takes    time.Duration
 	pace     string
+	more     [][2]string // lines of the command's own: name and text
+	warnings []string
 }
 
 // A nodePlan is one node's share.
@@ -69,6 +71,9 @@ func (pl *plan) print(env *Env) {
 			some = fmt.Sprintf(" of %s; the others' sizes are unknown", plural(pl.sized, "key"))
 		}
 		line("memory", "%s%s", aboutBytes(pl.bytes), some)
+	}
+	for _, l := range pl.more {
+		line(l[0], "%s", l[1])
 	}
 	if len(pl.examples) > 0 {
 		quoted := make([]string, len(pl.examples))

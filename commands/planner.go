@@ -27,6 +27,8 @@ const (
 type planner struct {
 	*source
 	count    bool // do not estimate
+	looks    backends.Facts
+	look     func(e *backends.Entry) // sees every entry that was looked at; nil: nobody
 	lost     *trouble
 	progress *walkProgress
 }
@@ -71,6 +73,13 @@ func (p *planner) plan(ctx context.Context, b backends.Backend) (*plan, error) {
 		counted.bytes, counted.sized = pl.bytes, pl.sized
 	}
 	return counted, err
+}
+
+// see takes an entry for an example, and shows it to the command.
+func (p *planner) see(pl *plan, e *backends.Entry) {
+	if pl.example(e.Key); p.look != nil {
+		p.look(e)
+	}
 }
 
 // sample estimates from keys drawn at random.
@@ -123,7 +132,7 @@ func (p *planner) judge(ctx context.Context, inspector backends.Inspector, names
 	if !filtered {
 		stratum.Hits = int64(len(names))
 	}
-	want := p.selection.needs() | backends.FactSize
+	want := p.selection.needs() | p.looks | backends.FactSize
 	for e, err := range aside(p.lost, inspector.Inspect(ctx, want, slices.Values(asked))) {
 		if err != nil {
 			return err
@@ -137,7 +146,7 @@ func (p *planner) judge(ctx context.Context, inspector backends.Inspector, names
 		if e.Have.Has(backends.FactSize) {
 			stratum.Size(float64(e.Size))
 		}
-		pl.example(e.Key)
+		p.see(pl, &e)
 	}
 	return nil
 }
@@ -175,7 +184,7 @@ func (p *planner) walk(ctx context.Context, b backends.Backend, total int64) (*p
 	nodes := make(map[string]int64)
 	want := backends.Facts(0)
 	if _, sampled := b.(backends.Sampler); !sampled || total <= planSmall {
-		want = backends.FactSize
+		want = p.looks | backends.FactSize
 	}
 	keys, bytes := int64(0), int64(0)
 	for page, err := range aside(p.lost, p.pages(ctx, b, nil, want)) {
@@ -194,7 +203,7 @@ func (p *planner) walk(ctx context.Context, b backends.Backend, total int64) (*p
 				bytes += e.Size
 				pl.sized++
 			}
-			pl.example(e.Key)
+			p.see(pl, e)
 		}
 	}
 	p.progress.stop()
@@ -242,7 +251,7 @@ func (p *planner) list(ctx context.Context, b backends.Backend) (*plan, error) {
 		pl.how = fmt.Sprintf("%s drawn at random", plural(planFacts, "key"))
 	}
 	stratum := analyze.Stratum{Of: pl.named, Drawn: int64(len(some))}
-	want := p.selection.needs() | backends.FactSize
+	want := p.selection.needs() | p.looks | backends.FactSize
 	for e, err := range aside(p.lost, inspector.Inspect(ctx, want, slices.Values(some))) {
 		if err != nil {
 			return nil, err
@@ -254,7 +263,7 @@ func (p *planner) list(ctx context.Context, b backends.Backend) (*plan, error) {
 		if e.Have.Has(backends.FactSize) {
 			stratum.Size(float64(e.Size))
 		}
-		pl.example(e.Key)
+		p.see(pl, &e)
 	}
 	if len(some) == len(p.keys) {
 		pl.keys, pl.bytes = analyze.Exactly(stratum.Hits), analyze.Exactly(int64(stratum.Sum))

@@ -2,16 +2,21 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 type rmOptions struct {
 	bulk
 	unchanged bool
+	stale     string
+	stay      time.Duration // of --stale; 0: delete
 }
 
 func newRm(env *Env) *cobra.Command {
@@ -37,6 +42,11 @@ and tells how many were there. --unchanged leaves keys that were rewritten betwe
 being seen and being deleted (memcached: CAS; Redis 8.4 and Valkey 9: compare and
 delete of strings; else a script that compares hashes of DUMP).
 
+--stale deletes softly, on memcached with meta commands: values stay for 30 seconds, or
+as long as it says, marked as stale. Meta clients are served them and told so, and the
+first is told to bring a new one; so a deletion does not send all readers to the
+origin at once. Classic clients (get) are served stale values like any other.
+
 More than 1,000 keys are journaled in the state folder (--journal FILE puts it
 elsewhere): their names are on the disk before they go, what became of them is before
 it is told. --resume goes on after Ctrl-C, a crash, a lost connection. A node that
@@ -54,11 +64,15 @@ read_only context refuses; a protected one wants its name.`,
   cachectl rm --all-keys --type stream --min-size 1MiB
   cachectl rm 'user:*' --idle '>90d' --plan-out users.plan
   cachectl rm --plan users.plan
-  cachectl rm --resume`,
+  cachectl rm --resume
+  cachectl rm 'page:*' --stale=1m -t memcached://10.0.0.5,10.0.0.6`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, env, args) },
 	}
 	o.bulk.add(cmd, env)
+	o.planFile.add(cmd)
 	cmd.Flags().BoolVar(&o.unchanged, "unchanged", false, "leave keys that were rewritten since they were seen")
+	cmd.Flags().StringVar(&o.stale, "stale", "", "memcached: mark values as stale, and let them stay for this `time`; without one, 30s")
+	cmd.Flags().Lookup("stale").NoOptDefVal = "30s"
 	return describe(cmd, "change", impactDestroy, exitsFailed, exitsRefused, exitsLimit, exitsSome, exitsInterrupted)
 }
 
@@ -68,7 +82,16 @@ func (o *rmOptions) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	if o.unchanged {
 		o.needs = backends.FactGuard
 	}
+	o.checked = func() error {
+		if !cmd.Flags().Changed("stale") { // which a journal may have set just now
+			return nil
+		}
+		return o.soften()
+	}
 	o.work = func(ctx context.Context, shard backends.Backend, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error] {
+		if o.stay > 0 {
+			return o.mark(ctx, shard, pages)
+		}
 		deleter, err := backends.As[backends.Deleter](shard)
 		if err != nil {
 			return ended[backends.Result](err)
@@ -76,4 +99,36 @@ func (o *rmOptions) run(cmd *cobra.Command, env *Env, patterns []string) error {
 		return deleter.Delete(ctx, pages)
 	}
 	return o.bulk.run(cmd, env, patterns)
+}
+
+// soften makes the deletion a soft one.
+func (o *rmOptions) soften() (err error) {
+	if o.stay, err = parseDuration(o.stale); err == nil && (o.stay < time.Second || o.stay > 30*24*time.Hour) {
+		err = errors.New("it is 1s to 30d")
+	}
+	if err != nil {
+		return usagef("bad --stale: %w", err)
+	}
+	o.words.verb, o.words.done, o.words.would, o.words.did = "soft-delete", "marked as stale", "would be stale", backends.Staled
+	o.can = func(b backends.Backend) error {
+		err := can[backends.Staler](b)
+		if err != nil {
+			err = withHint(err, "memcached with meta commands can (1.6.10); without --stale, rm deletes")
+		}
+		return err
+	}
+	o.planned = func(pl *plan) {
+		pl.more = append(pl.more, [2]string{"stale for", render.Duration(o.stay).Text + ", whatever TTL they have"})
+		pl.warnings = append(pl.warnings, "classic clients (get, gets, gat) are still served these values, and are not told that they are stale")
+	}
+	return nil
+}
+
+// mark marks the values of pages as stale.
+func (o *rmOptions) mark(ctx context.Context, shard backends.Backend, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Result, error] {
+	staler, err := backends.As[backends.Staler](shard)
+	if err != nil {
+		return ended[backends.Result](err)
+	}
+	return staler.Stale(ctx, pages, o.stay)
 }

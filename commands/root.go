@@ -75,7 +75,7 @@ where the server counts a look as a hit, the number is told.`,
 		return withHint(&usageError{err}, "see %q", cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(
-		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newPurge(env),
+		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newExpire(env), newPurge(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ type selection struct {
 	excludes []string
 	kind     string
 	ttl      string
+	ttlFlag  string // what the filter on the TTL is called; empty: ttl
 	idle     string
 	freq     string
 	minSize  string
@@ -48,7 +50,8 @@ func (s *selection) add(cmd *cobra.Command) {
 	f.StringArrayVar(&s.prefixes, "prefix", nil, "only keys that begin with `TEXT`, taken literally; may be repeated")
 	f.StringArrayVar(&s.excludes, "exclude", nil, "no keys that match this `PATTERN`; may be repeated")
 	f.StringVar(&s.kind, "type", "", "only keys of this `type`: "+strings.Join(keyTypes, "|")+", or a module's")
-	f.StringVar(&s.ttl, "ttl", "", "only keys with this `TTL`: none, any, '<1h', '>1d'")
+	s.ttlFlag = cmp.Or(s.ttlFlag, "ttl")
+	f.StringVar(&s.ttl, s.ttlFlag, "", "only keys with this `TTL`: none, any, '<1h', '>1d'")
 	f.StringVar(&s.idle, "idle", "", "only keys not used for this `time`: '>30d'")
 	f.StringVar(&s.freq, "freq", "", "only keys with this access `frequency`, under an LFU policy: '<5'")
 	f.StringVar(&s.minSize, "min-size", "", "only keys of at least this `size` in memory: 1MiB")
@@ -56,7 +59,7 @@ func (s *selection) add(cmd *cobra.Command) {
 	f.IntVar(&s.count, "count", backends.DefaultCount, "keys the server visits a page")
 	f.StringVar(&s.rate, "rate", "", "at most so many keys a second: `5000/s`")
 	complete(cmd, "type", keyTypes...)
-	complete(cmd, "ttl", "none", "any")
+	complete(cmd, s.ttlFlag, "none", "any")
 }
 
 // parse reads the flags and the patterns; without any, all keys are meant.
@@ -162,7 +165,7 @@ func (s *selection) parseTTL() error {
 	default:
 		c, err := parseComparison(s.ttl, parseDuration)
 		if err != nil {
-			return withHint(usagef("bad --ttl: %w", err), "it is none, any, '<1h' or '>1d'")
+			return withHint(usagef("bad --%s: %w", s.ttlFlag, err), "it is none, any, '<1h' or '>1d'")
 		}
 		s.filter(backends.FactTTL, func(e *backends.Entry) bool { return e.TTL != backends.NoTTL && c.holds(e.TTL) })
 	}
