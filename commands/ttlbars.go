@@ -25,5 +25,9 @@ func ttlCellOf(h *analyze.TTLs, from string) render.Cell {
 	for _, bar := range h.Buckets() {
 		bars[bar.Name] = bar.Keys
 	}
-	return render.Cell{Text: ttlText(h) + "  (" + from + ")", Value: bars}
+	text := "no keys"
+	if h.Keys() > 0 {
+		text = ttlText(h) + "  (" + from + ")"
+	}
+	return render.Cell{Text: text, Value: bars}
 }
