@@ -82,7 +82,6 @@ func (o *bulk) add(cmd *cobra.Command, env *Env) {
 	o.limits.add(cmd)
 	o.confirm.add(cmd)
 	o.pace.add(cmd)
-	f.IntVar(&o.passes, "passes", 1, "walk so often; each pass changes what it finds, and tells how much")
 	f.StringVar(&o.failures, "failures", "", "write the keys that failed to a `file`, fit for --key-file")
 	o.recording.add(cmd)
 	o.output.add(cmd)

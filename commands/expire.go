@@ -60,7 +60,8 @@ On memcached a key is asked just before it is changed: somebody else may change 
 between. There each change counts as a touch, a key that is gone as a miss, and times
 are whole seconds, rounded up. Without meta commands it is "touch", without conditions.
 
-A short TTL deletes: what --ttl 1s is given is gone in a second. A TTL of less than a
+A short TTL deletes: what is given --ttl 1s is gone in a second. So patterns in a
+context's never_delete stay as they are, and --all-keys is asked for as by "rm". A TTL of less than a
 millisecond is refused; when the moment of --at has passed, the keys that are left
 fail and stay as they are.
 
@@ -75,7 +76,7 @@ they were given.`,
   cachectl expire config:main config:flags --persist --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, env, args) },
 	}
-	o.selection.ttlFlag = "has-ttl"
+	o.selection.ttlFlag, o.passes = "has-ttl", 1
 	o.bulk.add(cmd, env)
 	f := cmd.Flags()
 	f.StringVar(&o.ttl, "ttl", "", "give keys this `TTL`: 90s, 15m, 1h, 7d")

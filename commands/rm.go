@@ -70,6 +70,7 @@ read_only context refuses; a protected one wants its name.`,
 	}
 	o.bulk.add(cmd, env)
 	o.planFile.add(cmd)
+	cmd.Flags().IntVar(&o.passes, "passes", 1, "walk so often; each pass deletes what it finds, and tells how much")
 	cmd.Flags().BoolVar(&o.unchanged, "unchanged", false, "leave keys that were rewritten since they were seen")
 	cmd.Flags().StringVar(&o.stale, "stale", "", "memcached: mark values as stale, and let them stay for this `time`; without one, 30s")
 	cmd.Flags().Lookup("stale").NoOptDefVal = "30s"

@@ -23,8 +23,9 @@ type errand struct {
 
 var deleting = errand{capability: "Deleter", did: backends.Deleted}
 
-// Stale marks values as stale by "md" with I and T. Guards hold as in Delete; marking gives
-// the value another CAS number, so what a lost attempt marked counts as Kept.
+// Stale marks values as stale by "md" with I and T. Guards hold as in Delete. Marking
+// gives a value another CAS number: a guarded one that a lost attempt has marked counts
+// as Kept.
 func (c *cache) Stale(ctx context.Context, pages iter.Seq2[backends.Page, error], stay time.Duration) iter.Seq2[backends.Result, error] {
 	if stay <= 0 || stay > relativeMost {
 		return func(yield func(backends.Result, error) bool) {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,5 +224,74 @@ func TestStaleUnchanged(t *testing.T) {
 			t.Errorf("%v, want 270 stale and 30 kept", counts)
 		}
 		raw.want("HD t-1", "mg k:0000007 t")
+	})
+}
+
+// FuzzExpireCommands: whatever keys and TTLs are, each command is one line about that key,
+// and none deletes.
+func FuzzExpireCommands(f *testing.F) {
+	for i, key := range hostileKeys() {
+		f.Add(key, int64(i)*int64(time.Hour))
+	}
+	f.Fuzz(func(t *testing.T, key string, ttl int64) {
+		s := newSheet(&errand{expires: true}, backends.Page{Entries: []backends.Entry{{Key: key, TTL: time.Duration(ttl)}, {Key: key, TTL: backends.NoTTL}}})
+		for _, how := range []manner{asking, touching, returning, byTouch} {
+			l := &lane{node: &node{addr: "h:1"}, manner: how, asks: byMe, known: profile{clocked: true}}
+			b := &batch{part: &part{sheet: s, lane: l, did: make([]verdict, 2), open: s.live}, first: 7, cas: []uint64{3, 4}}
+			if b.fill(0, how) != 2 || len(b.exps) != len(b.entries) {
+				t.Fatalf("%d entries, %d times", len(b.entries), len(b.exps))
+			}
+			lines := strings.SplitAfter(string(b.encode(nil, l)), "\r\n")
+			if len(lines) != len(b.entries)+1 {
+				t.Fatalf("%q", lines)
+			}
+			for i, line := range lines[:len(b.entries)] {
+				line = strings.TrimSuffix(line, "\r\n")
+				words := strings.Split(line, " ")
+				want := map[manner]string{asking: "me", touching: "mg", returning: "md", byTouch: "touch"}[how]
+				if strings.ContainsAny(line, "\r\n\x00") || words[0] != want || len(words[1]) > maxKey || how == returning && !strings.Contains(line, " I T") {
+					t.Fatalf("%q", line)
+				}
+				if exp := b.exps[i]; exp < 0 || exp == 0 && s.ttls[b.entries[i]] != backends.NoTTL || strings.Contains(line, " T-") {
+					t.Fatalf("%q: %d for %v", line, exp, s.ttls[b.entries[i]])
+				}
+			}
+		}
+	})
+}
+
+// FuzzExpireAnswers: whatever a server says, no key has two verdicts, and in a batch that
+// was not answered to its end none.
+func FuzzExpireAnswers(f *testing.F) {
+	for _, text := range []string{
+		"HD t5 c1 O7\r\nEN\r\nEN O9\r\n", "HD t5 c9 O7 X W\r\nHD t-1 c1 O8\r\nHD t5 c1 O9 Z X\r\n", "ME a exp=5 la=0\r\nEN\r\nME c exp=-1\r\n",
+		"HD O7\r\nNF O8\r\nEX O9\r\n", "TOUCHED\r\nNOT_FOUND\r\nSERVER_ERROR x\r\n", "HD t\r\n", "HD  t5\r\n", "HD t5 O99\r\n", "\r\n", "",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, how := range []manner{asking, touching, returning, byTouch} {
+			s := newSheet(&errand{expires: true, only: backends.OnlyExtend}, backends.Page{Entries: []backends.Entry{{Key: "a", TTL: 1e10}, {Key: "b", TTL: backends.NoTTL}, {Key: "c", TTL: 1e9}}})
+			l := &lane{node: &node{addr: "h:1"}, run: &deletion{cache: &cache{lookups: new(atomic.Int64)}}, manner: how, asks: byMe}
+			p := &part{sheet: s, lane: l, did: make([]verdict, 3), open: 3}
+			b := &batch{part: p, first: 7, cas: []uint64{1, 2, 3}}
+			b.fill(0, how)
+			if err := b.read(heard(text), how); err != nil {
+				if p.open != 3 || p.did[0]+p.did[1]+p.did[2] != 0 {
+					t.Fatalf("%v, %v", p.did, err)
+				}
+				continue
+			}
+			left := 0
+			if next := b.commit(how); next != nil {
+				left = len(next.entries)
+				if len(next.exps) != left || len(next.said) != left || next.how == returning && len(next.cas) != left {
+					t.Fatalf("%+v", next)
+				}
+			}
+			if p.open != left {
+				t.Fatalf("%d open, %d to go on with", p.open, left)
+			}
+		}
 	})
 }
