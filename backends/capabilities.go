@@ -246,16 +246,23 @@ type Staler interface {
 const Staled Verb = "stale"
 
 // A Dumper reads keys so that a Loader can put them back: value, TTL, and what else the
-// cache knows of a key that can be given back. Keys that are not there are left out.
-// A value may come as several records, neighbours in the result; see Record.More.
-// Reading may count as lookups and uses of the keys.
+// cache knows of a key that can be given back. Batches of records come in no order, and
+// are the reader's to keep; together they hold every key that is there. One that is not
+// is left out. A huge value comes as several records; see Record.Part.
+//
+// A *KeyError says that one key is there and cannot be read whole, a *Notice that
+// something of some values is left out; any other error is the end. Values are read
+// where writes go, never from a replica. Reading counts as lookups and, where the server
+// cannot be told otherwise, as uses of the keys.
 type Dumper interface {
-	Dump(ctx context.Context, keys []string) ([]Record, error)
+	Dump(ctx context.Context, keys []string) iter.Seq2[[]Record, error]
 }
 
-// A Loader puts records into the cache, batch by batch, and tells what became of
-// each key: Loaded, Kept (it is there already, and LoadOptions do not replace) or
-// Failed. Otherwise it is as Deleter; the Result says nothing of shards.
+// A Loader puts records into the cache, batch by batch, and tells what became of each
+// key: Loaded, Kept (it is there already, and LoadOptions do not replace), Ended or
+// Failed. The outcome of a key of several records comes with its last part; one whose
+// parts are not all there is Failed, and nothing of it is left behind. Otherwise it is as
+// Deleter; the Result says nothing of shards, and a last one may come for no batch.
 type Loader interface {
 	Load(ctx context.Context, batches iter.Seq2[[]Record, error], o LoadOptions) iter.Seq2[Result, error]
 }
@@ -265,8 +272,11 @@ type LoadOptions struct {
 	Replace bool
 }
 
-// Loaded says that a key holds the record's value.
-const Loaded Verb = "loaded"
+// What Load may have done, beside Kept and Failed.
+const (
+	Loaded Verb = "loaded"  // the key holds the record's value
+	Ended  Verb = "expired" // its time has passed, so it was left as it is
+)
 
 // A Record is a key with its value, as one Dumper gave it.
 type Record struct {
@@ -274,12 +284,13 @@ type Record struct {
 	Form    string // how Value is written, in the words of the backend that made it: "rdb", "memcached"
 	Type    string // as in Entry
 	Value   []byte
-	Expires time.Time // zero: never
+	Expires time.Time // zero: never; in milliseconds. The last part of a value counts
 	Flags   uint32    // client flags of memcached
 	Idle    time.Duration
 	Freq    int64
-	Have    Facts // which of Idle (FactIdle) and Freq (FactFreq) are known
-	More    bool  // the value goes on in the next record, which has the same key
+	Have    Facts // which of Idle (FactIdle), Freq (FactFreq) and Expires (FactTTL) are known
+	Part    int   // counts the records of one value, from 0. Those of other keys may stand between them
+	More    bool  // the value goes on in a record with the next Part
 }
 
 // A Sampler draws keys at random.

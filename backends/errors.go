@@ -92,15 +92,25 @@ type Notice struct {
 func (e *Notice) Error() string { return fmt.Sprintf("%s: %s: %v", e.Shard, e.What, e.Err) }
 func (e *Notice) Unwrap() error { return e.Err }
 
+// A KeyError is trouble with one key, where no Outcome can carry it: the stream goes on.
+type KeyError struct {
+	Key string
+	Err error
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("%q: %v", e.Key, e.Err) }
+func (e *KeyError) Unwrap() error { return e.Err }
+
 // Ends tells whether err, met in a stream, is the end of that stream. After a
-// *ShardError or a *Notice more items may follow.
+// *ShardError, a *KeyError or a *Notice more items may follow.
 func Ends(err error) bool {
 	if err == nil {
 		return false
 	}
 	var shard *ShardError
 	var notice *Notice
-	return !errors.As(err, &shard) && !errors.As(err, &notice)
+	var key *KeyError
+	return !errors.As(err, &shard) && !errors.As(err, &notice) && !errors.As(err, &key)
 }
 
 // Disconnected tells whether err is of a connection (refused, broken, timed out,

@@ -45,6 +45,8 @@ var rules = []struct {
 	{"backends/memcached", rule{"a backend knows its parent and its one client; siblings never import one another", []string{"backends"},
 		[]string{"github.com/bradfitz/gomemcache/memcache"}}},
 	{"bench", rule{"measurements are tests and import what they measure there", nil, nil}},
+	{"backends/archive", rule{"the backup file knows records, and no cache", []string{"backends"},
+		[]string{"github.com/klauspost/compress/zstd"}}},
 	{"backends/embedded", rule{"the embedded server is a server, not a backend: main joins it with the redis client", nil,
 		[]string{"github.com/alicebob/miniredis/v2/..."}}},
 	{"purge/purgetest", rule{"the APIs for tests know nothing of us", nil, nil}},
