@@ -38,8 +38,12 @@ type cache struct {
 	whole  *cache                                                            // of a shard: what it is part of
 	stop   func() bool                                                       // unhooks the cache from its context
 
-	mu    sync.Mutex
-	nodes map[string]*node // by address; a node once met stays open until Close
+	mu     sync.Mutex
+	nodes  map[string]*node  // by address; a node once met stays open until Close
+	wires  map[*node][]*wire // idle, see borrow
+	closed bool
+
+	huge int64 // values above so many bytes are dumped in windows
 
 	lookups *atomic.Int64 // see Footprint
 	touches atomic.Bool   // some connection could not be told NO-TOUCH
@@ -70,7 +74,7 @@ func OpenDial(ctx context.Context, name string, dial Dialer) (backends.Backend, 
 
 func open(ctx context.Context, c *cache) (backends.Backend, error) {
 	redis.SetLogger(&logging.VoidLogger{})
-	c.nodes, c.lookups, c.whole = make(map[string]*node), new(atomic.Int64), c
+	c.nodes, c.lookups, c.whole, c.huge = make(map[string]*node), new(atomic.Int64), c, hugeValue
 	c.stop = context.AfterFunc(ctx, c.disconnect)
 	if err := c.connect(ctx); err != nil {
 		c.Close()
@@ -130,6 +134,7 @@ func (c *cache) disconnect() {
 	if cc, ok := c.router.(*redis.ClusterClient); ok {
 		cc.Close()
 	}
+	c.dropWires()
 	for _, n := range c.nodes {
 		n.client.Close()
 	}

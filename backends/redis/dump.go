@@ -1,0 +1,401 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cachectl/cachectl/backends"
+)
+
+// Bounds of dumping. A batch is asked about at once; a value above hugeValue bytes of
+// server memory is read in windows, so that neither the server's nor our memory has to
+// hold it a second time.
+const (
+	dumpKeys  = 200
+	dumpBytes = 8 << 20
+	hugeValue = 32 << 20
+)
+
+// Dump asks each key's master for type and size, and then for TTL, age and value. The
+// value of a string comes by GET, which costs the server a third of DUMP; that of
+// anything else by DUMP. The first question about the next keys goes with the second
+// about these. TTL and value are read next to one another, but not as one: a key that is
+// written in that very moment may get the TTL from before.
+func (c *cache) Dump(ctx context.Context, keys []string) iter.Seq2[[]backends.Record, error] {
+	return func(yield func([]backends.Record, error) bool) {
+		own, err := c.owners(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		byNode := make(map[*node][]string)
+		var order []*node
+		for _, key := range keys {
+			n := own.of(key)
+			if byNode[n] == nil {
+				order = append(order, n)
+			}
+			byNode[n] = append(byNode[n], key)
+		}
+		for _, n := range order {
+			d := dump{c: c, node: n, yield: yield}
+			if err := d.run(ctx, byNode[n]); err != nil && !d.stopped {
+				yield(nil, fail(ctx, n.addr, err))
+				return
+			}
+			if d.stopped {
+				return
+			}
+		}
+	}
+}
+
+// A dump is what one node has of a Dump.
+type dump struct {
+	c       *cache
+	node    *node
+	profile profile
+	age     []string // OBJECT IDLETIME or FREQ; nil: neither is told
+	yield   func([]backends.Record, error) bool
+	stopped bool // the reader has had enough
+	sized   bool // MEMORY USAGE is answered
+	typed   bool // TYPE is
+	done    int  // keys that are settled
+}
+
+// A wanted is a key that is there, and how it is read.
+type wanted struct {
+	key  string
+	kind string // "": unknown
+	size int64
+}
+
+func (d *dump) run(ctx context.Context, keys []string) (err error) {
+	if d.profile, err = d.node.profile(ctx, d.c.db, false); err != nil {
+		return err
+	}
+	d.sized, d.typed = true, true
+	if d.age = []string{"object", "idletime"}; strings.HasSuffix(d.profile.policy, "-lfu") {
+		d.age = []string{"object", "freq"}
+	}
+	for attempt := 0; ; attempt++ {
+		w, back, err := d.c.borrow(ctx, d.node, attempt > 0)
+		if err == nil {
+			before := d.done
+			err = d.all(ctx, w, keys)
+			back(err == nil && !d.stopped)
+			if d.done > before {
+				attempt = 0
+			}
+		}
+		if !broken(err) || d.stopped || ctx.Err() != nil || attempt == walkRetries || errors.Is(err, backends.ErrUnreachable) {
+			return err
+		}
+		if attempt > 0 && !pausing(ctx, 100*time.Millisecond<<attempt) {
+			return err
+		}
+	}
+}
+
+// all dumps the keys that are not settled yet.
+func (d *dump) all(ctx context.Context, w *wire, keys []string) error {
+	next := func(from int) []string { return keys[from:min(from+dumpKeys, len(keys))] }
+	batch := next(d.done)
+	d.askKind(w, batch)
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	for len(batch) > 0 {
+		there, strays, err := d.kinds(w, batch)
+		if err != nil {
+			return err
+		}
+		after := next(d.done + len(batch))
+		small, huge := d.divide(there)
+		for len(small) > 0 {
+			n, size := 0, int64(0)
+			for n < len(small) && (n == 0 || size+small[n].size <= dumpBytes) {
+				size += small[n].size
+				n++
+			}
+			d.askValue(w, small[:n])
+			if n == len(small) {
+				d.askKind(w, after)
+			}
+			if err := w.flush(ctx); err != nil {
+				return err
+			}
+			records, lost, err := d.values(w, small[:n])
+			if err != nil {
+				return err
+			}
+			strays = append(strays, lost...)
+			if small = small[n:]; len(records) > 0 && !d.give(records, nil) {
+				return nil
+			}
+		}
+		if len(there) == len(huge) { // nothing was asked for that the next question could go with
+			d.askKind(w, after)
+			if err := w.flush(ctx); err != nil {
+				return err
+			}
+		}
+		if err := d.singly(ctx, strays, huge); err != nil || d.stopped {
+			return err
+		}
+		w.extend(ctx) // the reader and huge values take their time
+		d.done += len(batch)
+		batch = after
+	}
+	return nil
+}
+
+func (d *dump) give(records []backends.Record, err error) bool {
+	d.stopped = !d.yield(records, err)
+	return !d.stopped
+}
+
+func (d *dump) divide(there []wanted) (small, huge []wanted) {
+	for _, k := range there {
+		if _, divisible := windows[k.kind]; divisible && k.size > d.c.whole.huge {
+			huge = append(huge, k)
+		} else {
+			small = append(small, k)
+		}
+	}
+	return small, huge
+}
+
+func (d *dump) askKind(w *wire, keys []string) {
+	for _, key := range keys {
+		if d.typed {
+			w.command("type", key)
+		}
+		if d.sized {
+			w.command("memory", "usage", key)
+		}
+	}
+}
+
+// kinds reads the answers to askKind. Strays are keys that are another node's.
+func (d *dump) kinds(w *wire, keys []string) (there []wanted, strays []string, err error) {
+	typed, sized := d.typed, d.sized
+	for _, key := range keys {
+		k, gone, stray := wanted{key: key}, false, false
+		if typed {
+			r, err := w.scalar()
+			if err != nil {
+				return nil, nil, err
+			}
+			d.c.lookups.Add(1)
+			k.kind, gone, stray = r.text, r.text == "none", classify(r.err) == moved
+			d.typed = d.typed && !refused(r.err)
+		}
+		if sized {
+			r, err := w.scalar()
+			if err != nil {
+				return nil, nil, err
+			}
+			k.size, gone, stray = r.num, gone || r.null && r.err == nil, stray || classify(r.err) == moved
+			d.sized = d.sized && !refused(r.err)
+		}
+		if stray {
+			strays = append(strays, key)
+		} else if !gone {
+			there = append(there, k)
+		}
+	}
+	return there, strays, nil
+}
+
+// valueCommands read TTL, age and value, in this order: reading makes a key young.
+func (d *dump) valueCommands(k wanted) [][]string {
+	all := d.factCommands(k.key)
+	if k.kind == "string" {
+		return append(all, []string{"get", k.key})
+	}
+	return append(all, []string{"dump", k.key})
+}
+
+func (d *dump) factCommands(key string) [][]string {
+	all := [][]string{{"pttl", key}}
+	if d.absolute() {
+		all[0][0] = "pexpiretime"
+	}
+	if d.age != nil {
+		all = append(all, []string{d.age[0], d.age[1], key})
+	}
+	return all
+}
+
+// absolute tells whether the server has PEXPIRETIME.
+func (d *dump) absolute() bool { return d.profile.valkey || d.profile.version.atLeast(7, 0) }
+
+func (d *dump) askValue(w *wire, keys []wanted) {
+	for _, k := range keys {
+		for _, command := range d.valueCommands(k) {
+			w.command(command...)
+		}
+	}
+}
+
+// values reads the answers to askValue.
+func (d *dump) values(w *wire, keys []wanted) (records []backends.Record, strays []string, err error) {
+	age := d.age
+	records = make([]backends.Record, 0, len(keys))
+	for _, k := range keys {
+		replies := make([]reply, 0, 3)
+		for range 2 + len(age)/2 {
+			r, err := w.scalar()
+			if err != nil {
+				return nil, nil, err
+			}
+			replies = append(replies, r)
+		}
+		r, state, err := d.record(k, replies, age)
+		switch {
+		case state == keyStray:
+			strays = append(strays, k.key)
+		case err != nil:
+			return nil, nil, err
+		case state == keyThere:
+			records = append(records, r)
+		}
+	}
+	return records, strays, nil
+}
+
+type keyState int
+
+const (
+	keyThere keyState = iota
+	keyGone
+	keyStray // another node's, or of another type than a moment ago: to be asked for by itself
+)
+
+// record puts together what the commands of valueCommands brought.
+func (d *dump) record(k wanted, replies []reply, age []string) (r backends.Record, state keyState, err error) {
+	value := replies[len(replies)-1]
+	switch trouble := classify(value.err); {
+	case value.null:
+		return r, keyGone, nil
+	case trouble == moved, trouble == wrongType, trouble == forbiddenKey:
+		return r, keyStray, nil
+	case value.err != nil:
+		return r, keyGone, value.err
+	}
+	d.c.lookups.Add(1)
+	r = backends.Record{Key: k.key, Form: formRDB, Type: k.kind, Value: []byte(value.text)}
+	if k.kind == "string" {
+		r.Form = formString
+	}
+	if !d.facts(&r, replies, age) {
+		return r, keyGone, nil
+	}
+	return r, keyThere, nil
+}
+
+// facts reads the answers to factCommands, and tells whether the key was there.
+func (d *dump) facts(r *backends.Record, replies []reply, age []string) (there bool) {
+	if ttl := replies[0]; ttl.err == nil {
+		d.c.lookups.Add(1)
+		switch r.Have |= backends.FactTTL; {
+		case ttl.num == -2:
+			return false
+		case ttl.num >= 0 && d.absolute():
+			r.Expires = time.UnixMilli(ttl.num)
+		case ttl.num >= 0:
+			r.Expires = time.UnixMilli(time.Now().UnixMilli() + ttl.num)
+		}
+	}
+	if age == nil {
+		return true
+	}
+	switch a := replies[1]; {
+	case refused(a.err):
+		d.age = nil
+	case a.err != nil || a.null:
+	case age[1] == "freq":
+		r.Freq, r.Have = a.num, r.Have|backends.FactFreq
+		d.c.lookups.Add(1)
+	default:
+		r.Idle, r.Have = 1000*millis(a.num), r.Have|backends.FactIdle
+		d.c.lookups.Add(1)
+	}
+	return true
+}
+
+// singly dumps keys that take commands of their own.
+func (d *dump) singly(ctx context.Context, strays []string, huge []wanted) error {
+	for _, key := range strays {
+		k, err := d.lookAt(ctx, key)
+		if err != nil {
+			return err
+		}
+		if _, divisible := windows[k.kind]; divisible && k.size > d.c.whole.huge {
+			huge = append(huge, k)
+			continue
+		}
+		if k.kind == "none" {
+			continue
+		}
+		r, state, err := d.alone(ctx, k)
+		switch {
+		case err != nil && broken(err):
+			return err
+		case err != nil:
+			d.give(nil, &backends.KeyError{Key: key, Err: errors.New(words(err))})
+		case state == keyThere:
+			d.give([]backends.Record{r}, nil)
+		}
+		if d.stopped {
+			return nil
+		}
+	}
+	for _, k := range huge {
+		if err := d.inWindows(ctx, k); err != nil || d.stopped {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAt asks for kind and size wherever the key is.
+func (d *dump) lookAt(ctx context.Context, key string) (wanted, error) {
+	cmds, err := d.c.through(ctx, d.node, []string{"type", key}, []string{"memory", "usage", key})
+	if err != nil {
+		return wanted{}, err
+	}
+	k := wanted{key: key, kind: replyOf(cmds[0]).text, size: replyOf(cmds[1]).num}
+	d.c.lookups.Add(1)
+	return k, nil
+}
+
+// alone dumps a key wherever it is. Its error may be the server's answer.
+func (d *dump) alone(ctx context.Context, k wanted) (r backends.Record, state keyState, err error) {
+	cmds, err := d.c.through(ctx, d.node, d.valueCommands(k)...)
+	if err != nil {
+		return r, keyGone, err
+	}
+	replies, age := make([]reply, len(cmds)), d.age
+	for i, cmd := range cmds {
+		replies[i] = replyOf(cmd)
+	}
+	r, state, err = d.record(k, replies, age)
+	if state == keyStray {
+		err = fmt.Errorf("%w", replies[len(replies)-1].err)
+		if classify(err) == moved && d.c.whole.topology != cluster {
+			err = errElsewhere
+		}
+	}
+	return r, state, err
+}
+
+func text(n int64) string { return strconv.FormatInt(n, 10) }
+
+var _ backends.Dumper = (*cache)(nil)
