@@ -288,9 +288,10 @@ type Record struct {
 	Flags   uint32    // client flags of memcached
 	Idle    time.Duration
 	Freq    int64
-	Have    Facts // which of Idle (FactIdle), Freq (FactFreq) and Expires (FactTTL) are known
-	Part    int   // counts the records of one value, from 0. Those of other keys may stand between them
-	More    bool  // the value goes on in a record with the next Part
+	Have    Facts  // which of Idle (FactIdle), Freq (FactFreq) and Expires (FactTTL) are known
+	Shard   string // node it came from, where the key does not say which node it belongs to
+	Part    int    // counts the records of one value, from 0. Those of other keys may stand between them
+	More    bool   // the value goes on in a record with the next Part
 }
 
 // A Sampler draws keys at random.

@@ -32,7 +32,7 @@ func some(n int) []backends.Record {
 		case 2:
 			r.Freq, r.Have = int64(i), backends.FactFreq
 		case 3:
-			r.Flags, r.Form = uint32(i), "memcached"
+			r.Flags, r.Form, r.Shard = uint32(i), "memcached", "h:11211"
 		case 4:
 			r.Part, r.More = i, true
 		}

@@ -18,7 +18,7 @@ const (
 	hasFreq
 	hasFlags
 	knowsTTL
-	allFlags = 1<<iota - 1
+	hasShard
 )
 
 // leastRecord is the length of the shortest record: an empty key without anything.
@@ -39,6 +39,7 @@ func appendRecord(b []byte, r *backends.Record) []byte {
 	set(hasFreq, r.Have.Has(backends.FactFreq))
 	set(hasFlags, r.Flags != 0)
 	set(knowsTTL, r.Have.Has(backends.FactTTL))
+	set(hasShard, r.Shard != "")
 	b = append(b, flags)
 	b = appendString(b, r.Key)
 	b = appendString(b, r.Form)
@@ -57,6 +58,9 @@ func appendRecord(b []byte, r *backends.Record) []byte {
 	}
 	if flags&hasFlags != 0 {
 		b = binary.AppendUvarint(b, uint64(r.Flags))
+	}
+	if flags&hasShard != 0 {
+		b = appendString(b, r.Shard)
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.Value)))
 	return append(b, r.Value...)
@@ -114,7 +118,7 @@ func parseRecords(block []byte, n int) ([]backends.Record, error) {
 }
 
 func (c *cursor) record() (r backends.Record) {
-	if len(c.rest) == 0 || c.rest[0] > allFlags {
+	if len(c.rest) == 0 {
 		c.bad = true
 		return r
 	}
@@ -147,6 +151,9 @@ func (c *cursor) record() (r backends.Record) {
 	}
 	if flags&knowsTTL != 0 {
 		r.Have |= backends.FactTTL
+	}
+	if flags&hasShard != 0 {
+		r.Shard = string(c.bytes())
 	}
 	r.Value = c.bytes()
 	return r

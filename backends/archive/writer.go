@@ -133,7 +133,7 @@ func (w *Writer) Append(records ...backends.Record) error {
 		if w.err != nil || w.closed {
 			return w.trouble()
 		}
-		size := len(r.Key) + len(r.Form) + len(r.Type) + len(r.Value) + 64
+		size := len(r.Key) + len(r.Form) + len(r.Type) + len(r.Shard) + len(r.Value) + 64
 		if size > mostBlock {
 			return fmt.Errorf("a record of %d bytes: %d is the most", size, mostBlock)
 		}

@@ -12,6 +12,7 @@ type gotten struct {
 	data  []byte // no more than the window
 	total int64
 	won   bool // the item is stale, and we were given the token to recompute it
+	stale bool
 }
 
 // biggestValue is what a server can be configured to take for an item (-I, 1 GiB).
@@ -68,6 +69,11 @@ func (c *conn) metaValue(line []byte, key string, window int64) (gotten, error) 
 			err = g.setField([]byte("flags"), word[1:])
 		case 'c':
 			err = g.setField([]byte("cas"), word[1:])
+		case 't':
+			g.exp, err = number(word[1:])
+			g.hasExp = err == nil
+		case 'X':
+			g.stale = true
 		case 'W':
 			g.won = true
 		}
