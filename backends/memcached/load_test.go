@@ -11,7 +11,7 @@ import (
 	"github.com/cachectl/cachectl/backends/backendtest/servers"
 )
 
-func dumpAll(t *testing.T, c *cache, keys ...string) (records []backends.Record, notices int) {
+func dumpRecords(t *testing.T, c *cache, keys ...string) (records []backends.Record, notices int) {
 	t.Helper()
 	for some, err := range c.Dump(t.Context(), keys) {
 		var notice *backends.Notice
@@ -25,7 +25,7 @@ func dumpAll(t *testing.T, c *cache, keys ...string) (records []backends.Record,
 	return records, notices
 }
 
-func loadAll(t *testing.T, c *cache, o backends.LoadOptions, records ...backends.Record) map[string]backends.Outcome {
+func loadRecords(t *testing.T, c *cache, o backends.LoadOptions, records ...backends.Record) map[string]backends.Outcome {
 	t.Helper()
 	did := make(map[string]backends.Outcome)
 	source := func(yield func([]backends.Record, error) bool) { yield(records, nil) }
@@ -59,21 +59,21 @@ func TestLoadFlagsAndLimits(t *testing.T) {
 				p.version = version{1, 5, 0}
 				c.nodes[0].known = &p
 			}
-			records, notices := dumpAll(t, c, "a", "b", "none", "big")
+			records, notices := dumpRecords(t, c, "a", "b", "none", "big")
 			if len(records) != 3 || records[0].Flags != 4294967295 || string(records[0].Value) != "a\x00\r\nb" || (notices > 0) != old || records[0].Have.Has(backends.FactTTL) == old {
 				t.Fatalf("old %v: %+v, %d notices", old, records, notices)
 			}
 			raw.want("DELETED", "delete a")
 			records[2].Value = bytes.Repeat([]byte("x"), 1<<20)
-			did := loadAll(t, c, backends.LoadOptions{}, records[:2]...)
+			did := loadRecords(t, c, backends.LoadOptions{}, records[:2]...)
 			if did["a"].Did != backends.Loaded || did["b"].Did != backends.Kept {
 				t.Errorf("old %v: %+v", old, did)
 			}
-			again, _ := dumpAll(t, c, "a")
+			again, _ := dumpRecords(t, c, "a")
 			if len(again) != 1 || again[0].Flags != 4294967295 || again[0].Expires.Sub(records[0].Expires).Abs() > 2*time.Second && !old {
 				t.Errorf("old %v: %+v, was %+v", old, again, records[0])
 			}
-			did = loadAll(t, c, backends.LoadOptions{Replace: true}, records...)
+			did = loadRecords(t, c, backends.LoadOptions{Replace: true}, records...)
 			if o := did["big"]; o.Did != backends.Failed || !strings.Contains(o.Err.Error(), "too big") || did["b"].Did != backends.Loaded {
 				t.Errorf("old %v: %+v", old, did)
 			}
