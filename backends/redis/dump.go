@@ -390,7 +390,7 @@ func (d *dump) alone(ctx context.Context, k wanted) (r backends.Record, state ke
 	if state == keyStray {
 		err = fmt.Errorf("%w", replies[len(replies)-1].err)
 		if classify(err) == moved && d.c.whole.topology != cluster {
-			err = errElsewhere
+			err = errOtherNode
 		}
 	}
 	return r, state, err

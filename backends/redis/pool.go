@@ -157,4 +157,4 @@ func pausing(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-var errElsewhere = errors.New("the key lives on another node of the cluster")
+var errOtherNode = errors.New("the key lives on another node of the cluster")

@@ -1,0 +1,151 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/cachectl/cachectl/backends"
+)
+
+// A backupFile is where records go. Several shards use one at a time; *archive.Writer is
+// one.
+type backupFile interface {
+	Append(records ...backends.Record) error
+	Sync() error // returns when everything appended before is durable
+}
+
+// A backupError is trouble with the backup file: it ends the run, whatever shard met it.
+type backupError struct{ err error }
+
+func (e *backupError) Error() string { return e.err.Error() }
+func (e *backupError) Unwrap() error { return e.err }
+
+// backupAhead is how many pages may be dumped and not yet passed on. One pass of the disk
+// serves all that are.
+const backupAhead = 16
+
+// A backedUp is a page whose records are appended, or an error of the stream.
+type backedUp struct {
+	page backends.Page
+	err  error
+}
+
+// backUp passes pages on when the records of all their keys are durable in the file, and
+// without the keys that are gone. Pages are dumped ahead, in a goroutine of its own, so
+// that the server, the disk and who comes next work side by side; what is dumped when the
+// disk is free goes to it together. A key that cannot be read is left out, and told as a
+// *backends.KeyError. When the file cannot be written the stream ends: nothing is passed
+// on that is not recorded.
+//
+// A key that is written between being dumped and being changed is recorded as it was
+// before; entries with a Guard do not have that gap.
+func backUp(ctx context.Context, dumper backends.Dumper, file backupFile, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
+	return func(yield func(backends.Page, error) bool) {
+		inner, cancel := context.WithCancel(ctx)
+		ready, left := make(chan backedUp, backupAhead), make(chan struct{})
+		go func() {
+			defer close(ready)
+			dumpAhead(inner, dumper, file, pages, func(b backedUp) bool {
+				select {
+				case ready <- b:
+					return true
+				case <-left:
+					return false
+				}
+			})
+		}()
+		defer func() {
+			close(left)
+			cancel()
+			for range ready { // until the source has returned
+			}
+		}()
+		for first := range ready {
+			group := []backedUp{first}
+			for n := len(ready); n > 0; n-- {
+				group = append(group, <-ready)
+			}
+			if err := file.Sync(); err != nil {
+				yield(backends.Page{}, &backupError{err})
+				return
+			}
+			for _, b := range group {
+				if !yield(b.page, b.err) || backends.Ends(b.err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// dumpAhead appends the records of pages, and passes on each page with the keys that are
+// recorded whole. Behind an error that ends the stream it asks for no more.
+func dumpAhead(ctx context.Context, dumper backends.Dumper, file backupFile, pages iter.Seq2[backends.Page, error], pass func(backedUp) bool) {
+	for page, err := range pages {
+		if err != nil {
+			if !pass(backedUp{err: err}) || backends.Ends(err) {
+				return
+			}
+			continue
+		}
+		own := ownPage(page)
+		keys := make([]string, len(own.Entries))
+		for i := range own.Entries {
+			keys[i] = own.Entries[i].Key
+		}
+		recorded := make(map[string]bool, len(keys))
+		for records, err := range dumper.Dump(ctx, keys) {
+			if err == nil {
+				if err = file.Append(records...); err != nil {
+					err = &backupError{err}
+				}
+			}
+			if err != nil && (!pass(backedUp{err: notBackedUp(err)}) || backends.Ends(err)) {
+				return
+			}
+			for i := range records {
+				if !records[i].More {
+					recorded[records[i].Key] = true
+				}
+			}
+		}
+		there := own.Entries[:0]
+		for _, e := range own.Entries {
+			if recorded[e.Key] {
+				there = append(there, e)
+			}
+		}
+		if own.Entries = there; !pass(backedUp{page: own}) {
+			return
+		}
+	}
+}
+
+// notBackedUp says of a key what its error means here.
+func notBackedUp(err error) error {
+	if key, ok := err.(*backends.KeyError); ok {
+		return &backends.KeyError{Key: key.Key, Err: fmt.Errorf("it is kept, because it cannot be backed up: %w", key.Err)}
+	}
+	return err
+}
+
+// ownPage is a page that stays good when the next one is asked for.
+func ownPage(page backends.Page) backends.Page {
+	size := 0
+	for i := range page.Entries {
+		size += len(page.Entries[i].Key)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	entries := make([]backends.Entry, len(page.Entries))
+	for i, e := range page.Entries {
+		from := all.Len()
+		all.WriteString(e.Key)
+		e.Key, e.Guard = all.String()[from:], strings.Clone(e.Guard)
+		entries[i] = e
+	}
+	page.Entries = entries
+	return page
+}
