@@ -17,6 +17,7 @@ import (
 // hold it a second time.
 const (
 	dumpKeys  = 200
+	slowKeys  = 1000
 	dumpBytes = 8 << 20
 	hugeValue = 32 << 20
 )
@@ -24,7 +25,7 @@ const (
 // Dump asks each key's master for type and size, and then for TTL, age and value. The
 // value of a string comes by GET, which costs the server a third of DUMP; that of
 // anything else by DUMP. The first question about the next keys goes with the second
-// about these. TTL and value are read next to one another, but not as one: a key that is
+// about these; see fast for keys that are all short strings. TTL and value are read next to one another, but not as one: a key that is
 // written in that very moment may get the TTL from before.
 func (c *cache) Dump(ctx context.Context, keys []string) iter.Seq2[[]backends.Record, error] {
 	return func(yield func([]backends.Record, error) bool) {
@@ -62,10 +63,11 @@ type dump struct {
 	profile profile
 	age     []string // OBJECT IDLETIME or FREQ; nil: neither is told
 	yield   func([]backends.Record, error) bool
-	stopped bool // the reader has had enough
-	sized   bool // MEMORY USAGE is answered
-	typed   bool // TYPE is
-	done    int  // keys that are settled
+	stopped bool       // the reader has had enough
+	sized   bool       // MEMORY USAGE is answered
+	typed   bool       // TYPE is
+	done    int        // keys that are settled
+	asks    [][]string // age, as it was asked with each batch of fast
 }
 
 // A wanted is a key that is there, and how it is read.
@@ -87,6 +89,7 @@ func (d *dump) run(ctx context.Context, keys []string) (err error) {
 		w, back, err := d.c.borrow(ctx, d.node, attempt > 0)
 		if err == nil {
 			before := d.done
+			d.asks = nil
 			err = d.all(ctx, w, keys)
 			back(err == nil && !d.stopped)
 			if d.done > before {
@@ -104,8 +107,27 @@ func (d *dump) run(ctx context.Context, keys []string) (err error) {
 
 // all dumps the keys that are not settled yet.
 func (d *dump) all(ctx context.Context, w *wire, keys []string) error {
+	for d.done < len(keys) && !d.stopped {
+		rest := keys[d.done:]
+		n, err := min(slowKeys, len(rest)), error(nil)
+		if d.node.allStrings.Load() > 0 {
+			n, err = d.fast(ctx, w, rest)
+		} else {
+			err = d.slow(ctx, w, rest[:n])
+		}
+		if err != nil {
+			return err
+		}
+		d.done += n
+	}
+	return nil
+}
+
+// slow asks for type and size before it asks for values.
+func (d *dump) slow(ctx context.Context, w *wire, keys []string) error {
+	from, short := 0, true
 	next := func(from int) []string { return keys[from:min(from+dumpKeys, len(keys))] }
-	batch := next(d.done)
+	batch := next(0)
 	d.askKind(w, batch)
 	if err := w.flush(ctx); err != nil {
 		return err
@@ -115,7 +137,10 @@ func (d *dump) all(ctx context.Context, w *wire, keys []string) error {
 		if err != nil {
 			return err
 		}
-		after := next(d.done + len(batch))
+		after := next(from + len(batch))
+		for _, k := range there {
+			short = short && k.kind == "string" && k.size < shortString/2
+		}
 		small, huge := d.divide(there)
 		for len(small) > 0 {
 			n, size := 0, int64(0)
@@ -149,9 +174,10 @@ func (d *dump) all(ctx context.Context, w *wire, keys []string) error {
 			return err
 		}
 		w.extend(ctx) // the reader and huge values take their time
-		d.done += len(batch)
+		from += len(batch)
 		batch = after
 	}
+	d.guess(short)
 	return nil
 }
 

@@ -198,6 +198,8 @@ type node struct {
 
 	mu    sync.Mutex
 	known *profile
+
+	allStrings atomic.Int32 // above 0: the last keys dumped were short strings, see dump.fast
 }
 
 // A profile is what must be known of a server before it is asked about keys.
