@@ -76,6 +76,7 @@ where the server counts a look as a hit, the number is told.`,
 	})
 	root.AddCommand(
 		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newExpire(env), newPurge(env),
+		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newRestore(env), newPurge(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)
