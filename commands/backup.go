@@ -2,11 +2,15 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/archive"
 )
 
 // A backupFile is where records go. Several shards use one at a time; *archive.Writer is
@@ -14,6 +18,48 @@ import (
 type backupFile interface {
 	Append(records ...backends.Record) error
 	Sync() error // returns when everything appended before is durable
+}
+
+// A backup keeps what a run deletes.
+type backup struct {
+	path string
+	file *archive.Writer
+}
+
+// open begins the file, or goes on with it where the run does.
+func (k *backup) open(h archive.Header, again bool) (err error) {
+	if again {
+		var was archive.Header
+		if k.file, was, _, err = archive.Resume(k.path); err == nil && was.Run != h.Run {
+			err = errors.Join(fmt.Errorf("backup %s: it is of another run", k.path), k.file.Close())
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // it ended before it came so far
+			return err
+		}
+	}
+	if k.file, err = archive.Create(k.path, h); errors.Is(err, fs.ErrExist) {
+		err = withHint(&usageError{err}, "a backup is never overwritten: name another file")
+	}
+	return err
+}
+
+// stage backs pages up on their way to be deleted.
+func (k *backup) stage(ctx context.Context, shard backends.Backend, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error] {
+	if k.file == nil {
+		return pages
+	}
+	dumper, err := backends.As[backends.Dumper](shard)
+	if err != nil {
+		return ended[backends.Page](err)
+	}
+	return backUp(ctx, dumper, k.file, pages)
+}
+
+func (k *backup) close() error {
+	if k.file == nil {
+		return nil
+	}
+	return k.file.Close()
 }
 
 // A backupError is trouble with the backup file: it ends the run, whatever shard met it.
@@ -80,12 +126,67 @@ func backUp(ctx context.Context, dumper backends.Dumper, file backupFile, pages 
 	}
 }
 
+// A dumped step is some records of a page, an error, or the page itself behind all of
+// its records.
+type dumped struct {
+	records []backends.Record
+	err     error
+	page    *backends.Page
+}
+
 // dumpAhead appends the records of pages, and passes on each page with the keys that are
-// recorded whole. Behind an error that ends the stream it asks for no more.
+// recorded whole. Behind an error that ends the stream it asks for no more. The server is
+// asked in a goroutine of its own, so that it is not idle while records are packed.
 func dumpAhead(ctx context.Context, dumper backends.Dumper, file backupFile, pages iter.Seq2[backends.Page, error], pass func(backedUp) bool) {
+	steps, left := make(chan dumped), make(chan struct{})
+	go func() {
+		defer close(steps)
+		dumpPages(ctx, dumper, pages, func(d dumped) bool {
+			select {
+			case steps <- d:
+				return true
+			case <-left:
+				return false
+			}
+		})
+	}()
+	defer func() {
+		close(left)
+		for range steps { // until the source has returned
+		}
+	}()
+	recorded := make(map[string]bool)
+	for step := range steps {
+		err := step.err
+		if len(step.records) > 0 {
+			if failed := file.Append(step.records...); failed != nil {
+				err = &backupError{failed}
+			}
+		}
+		if err != nil && (!pass(backedUp{err: notBackedUp(err)}) || backends.Ends(err)) {
+			return
+		}
+		for i := range step.records {
+			if !step.records[i].More {
+				recorded[step.records[i].Key] = true
+			}
+		}
+		if step.page == nil {
+			continue
+		}
+		step.page.Entries = slices.DeleteFunc(step.page.Entries, func(e backends.Entry) bool { return !recorded[e.Key] })
+		if !pass(backedUp{page: *step.page}) {
+			return
+		}
+		clear(recorded)
+	}
+}
+
+// dumpPages brings the records of pages, each page behind its own.
+func dumpPages(ctx context.Context, dumper backends.Dumper, pages iter.Seq2[backends.Page, error], give func(dumped) bool) {
 	for page, err := range pages {
 		if err != nil {
-			if !pass(backedUp{err: err}) || backends.Ends(err) {
+			if !give(dumped{err: err}) || backends.Ends(err) {
 				return
 			}
 			continue
@@ -95,29 +196,12 @@ func dumpAhead(ctx context.Context, dumper backends.Dumper, file backupFile, pag
 		for i := range own.Entries {
 			keys[i] = own.Entries[i].Key
 		}
-		recorded := make(map[string]bool, len(keys))
 		for records, err := range dumper.Dump(ctx, keys) {
-			if err == nil {
-				if err = file.Append(records...); err != nil {
-					err = &backupError{err}
-				}
-			}
-			if err != nil && (!pass(backedUp{err: notBackedUp(err)}) || backends.Ends(err)) {
+			if !give(dumped{records: records, err: err}) || backends.Ends(err) {
 				return
 			}
-			for i := range records {
-				if !records[i].More {
-					recorded[records[i].Key] = true
-				}
-			}
 		}
-		there := own.Entries[:0]
-		for _, e := range own.Entries {
-			if recorded[e.Key] {
-				there = append(there, e)
-			}
-		}
-		if own.Entries = there; !pass(backedUp{page: own}) {
+		if !give(dumped{page: &own}) {
 			return
 		}
 	}

@@ -55,6 +55,11 @@ type bulk struct {
 	// that the filters need. look sees every entry that the plan comes by.
 	looks backends.Facts
 	look  func(e *backends.Entry)
+	// opened runs when the work may begin, and closed when it is over, however it ended;
+	// before is a stage in front of the work on a shard.
+	opened func(ctx context.Context, env *Env, b backends.Backend, t *target) error
+	before func(ctx context.Context, shard backends.Backend, pages iter.Seq2[backends.Page, error]) iter.Seq2[backends.Page, error]
+	closed func() error
 	// planned adds to the plan before it is told, and result to the answer in the end.
 	planned func(pl *plan)
 	result  func(doc *render.Doc)
@@ -127,6 +132,9 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 		err = o.approve(cmd, env, b, t, patterns)
 	} else {
 		err = o.goOn(ctx, env, b, t)
+	}
+	if err == nil && o.opened != nil {
+		err = o.opened(ctx, env, b, t)
 	}
 	if err != nil {
 		return errors.Join(err, o.journal.Close())

@@ -37,6 +37,9 @@ func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backen
 	if err == nil {
 		err = o.limits.after(done.met())
 	}
+	if o.closed != nil {
+		err = errors.Join(err, o.closed())
+	}
 	err = errors.Join(err, o.conclude(env, err))
 	done.tell(env, took)
 	tellFootprint(env, b)
@@ -155,7 +158,8 @@ func (r *round) alone(ctx context.Context, name string, results iter.Seq2[backen
 			}
 			var limit *limitError
 			var file *journal.Error
-			if backends.Ends(err) && ctx.Err() == nil && !errors.As(err, &limit) && !errors.As(err, &file) &&
+			var backup *backupError
+			if backends.Ends(err) && ctx.Err() == nil && !errors.As(err, &limit) && !errors.As(err, &file) && !errors.As(err, &backup) &&
 				(r.parts > 1 || errors.Is(err, backends.ErrUnreachable)) {
 				err = &backends.ShardError{Shard: name, Err: err}
 			}
@@ -211,6 +215,9 @@ func (r *round) part(ctx context.Context, part backends.Backend, marks map[strin
 	pages = r.journal.Intend(r.limits.hold(pages))
 	if len(r.source.keys) > listPage || !r.source.listed { // a handful needs no pace
 		pages = r.pace.of(ctx, part, &r.selection, pages)
+	}
+	if r.before != nil {
+		pages = r.before(ctx, part, pages)
 	}
 	return r.work(ctx, part, pages)
 }

@@ -279,7 +279,7 @@ func (r *restoring) list(env *Env, ro render.Options) error {
 	columns := plain(restoreColumns())
 	chosen, err := ro.Choose(columns)
 	if err == nil {
-		err = r.output.print(env, ro, render.Doc{Columns: columns, Rows: keyRows(pages, chosen)})
+		err = r.output.print(env, ro, render.Doc{Columns: columns, Rows: keyRows(pages, restoreColumns(), chosen)})
 	}
 	env.note("dry run: %s would come back, %s expired meanwhile; nothing was done", plural(keys, "key"), render.Int(r.ended).Text)
 	if err == nil && r.torn != nil {

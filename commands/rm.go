@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/archive"
 	"github.com/cachectl/cachectl/commands/render"
 )
 
@@ -16,6 +18,7 @@ type rmOptions struct {
 	bulk
 	unchanged bool
 	stale     string
+	backup    backup
 	stay      time.Duration // of --stale; 0: delete
 }
 
@@ -64,6 +67,7 @@ read_only context refuses; a protected one wants its name.`,
   cachectl rm --all-keys --type stream --min-size 1MiB
   cachectl rm 'user:*' --idle '>90d' --plan-out users.plan
   cachectl rm --plan users.plan
+  cachectl rm 'user:*' --backup users.backup --unchanged
   cachectl rm --resume
   cachectl rm 'page:*' --stale=1m -t memcached://10.0.0.5,10.0.0.6`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, env, args) },
@@ -72,6 +76,8 @@ read_only context refuses; a protected one wants its name.`,
 	o.planFile.add(cmd)
 	cmd.Flags().IntVar(&o.passes, "passes", 1, "walk so often; each pass deletes what it finds, and tells how much")
 	cmd.Flags().BoolVar(&o.unchanged, "unchanged", false, "leave keys that were rewritten since they were seen")
+	cmd.Flags().StringVar(&o.backup.path, "backup", "", "keep value, TTL and what else is known of each key in a new `file` before it goes; \"cachectl restore\" puts them back")
+	cmd.MarkFlagFilename("backup")
 	cmd.Flags().StringVar(&o.stale, "stale", "", "memcached: mark values as stale, and let them stay for this `time`; without one, 30s")
 	cmd.Flags().Lookup("stale").NoOptDefVal = "30s"
 	return describe(cmd, "change", impactDestroy, exitsFailed, exitsRefused, exitsLimit, exitsSome, exitsInterrupted)
@@ -82,6 +88,9 @@ func (o *rmOptions) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	o.can = can[backends.Deleter]
 	if o.unchanged {
 		o.needs = backends.FactGuard
+	}
+	if o.backup.path != "" || o.resume != "" { // which may bring the flag
+		o.opened, o.before, o.closed = o.open, o.backup.stage, o.backup.close
 	}
 	o.checked = func() error {
 		if !cmd.Flags().Changed("stale") { // which a journal may have set just now
@@ -100,6 +109,23 @@ func (o *rmOptions) run(cmd *cobra.Command, env *Env, patterns []string) error {
 		return deleter.Delete(ctx, pages)
 	}
 	return o.bulk.run(cmd, env, patterns)
+}
+
+// open opens the backup: a new one, or that of the run that goes on.
+func (o *rmOptions) open(ctx context.Context, env *Env, b backends.Backend, t *target) error {
+	if o.backup.path == "" {
+		return nil
+	}
+	if err := can[backends.Dumper](b); err != nil {
+		return err
+	}
+	h := archive.Header{Created: env.Now().UTC(), Target: redacted(t.url), Selection: strings.Join(o.selection.patterns, " "), Run: o.state.ID, By: "cachectl " + env.Version}
+	if reader, ok := b.(backends.StatsReader); ok {
+		if all, _ := reader.Stats(ctx); len(all) > 0 {
+			h.Software, h.Version = all[0].Software, all[0].Version
+		}
+	}
+	return o.backup.open(h, o.resume != "")
 }
 
 // soften makes the deletion a soft one.

@@ -75,8 +75,8 @@ where the server counts a look as a hit, the number is told.`,
 		return withHint(&usageError{err}, "see %q", cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(
-		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newExpire(env), newPurge(env),
-		newPing(env), newLs(env), newGet(env), newHitrate(env), newRm(env), newRestore(env), newPurge(env),
+		newPing(env), newLs(env), newGet(env), newHitrate(env),
+		newRm(env), newExpire(env), newRestore(env), newPurge(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)
