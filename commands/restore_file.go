@@ -126,7 +126,12 @@ func (r *restoring) batches(ctx context.Context) iter.Seq2[[]backends.Record, er
 				return
 			}
 			r.done = batch.Done
-			records := slices.DeleteFunc(batch.Records, func(record backends.Record) bool { return !r.newest(&record, still) })
+			records := batch.Records[:0]
+			for _, record := range batch.Records {
+				if r.newest(&record, still) {
+					records = append(records, record)
+				}
+			}
 			for some := range slices.Chunk(records, restoreBatch) {
 				if !yield(some, nil) {
 					return

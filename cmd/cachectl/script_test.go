@@ -81,6 +81,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":    status,
 			"redis":     send,
+			"backup":    backupOf,
+			"damage":    damage,
 			"memcached": sendText,
 			"purges":    purges,
 			"faults":    faults,
