@@ -64,7 +64,12 @@ func (p *planner) plan(ctx context.Context, b backends.Backend) (*plan, error) {
 	if !drawable || total <= planSmall {
 		return p.walk(ctx, b, total)
 	}
+	look := p.look
+	if p.count && p.selection.needs().Has(p.looks) { // the count sees all of them, with these facts
+		p.look = nil
+	}
 	pl, err := p.sample(ctx, b, samples, total)
+	p.look = look
 	if err != nil || !p.count {
 		return pl, err
 	}
