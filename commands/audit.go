@@ -31,24 +31,31 @@ type auditLine struct {
 // audit appends a line to the state folder. That it cannot is told, and is no reason to
 // fail a run that is over.
 func (o *bulk) audit(cmd *cobra.Command, env *Env, t *target, patterns []string, took time.Duration, run error) {
-	dir, err := stateFolder(env)
-	if err != nil {
-		return // there is no place for it: the same was told of the journal
-	}
 	line := auditLine{
-		Time: env.Now().UTC(), User: cmp.Or(env.Getenv("SUDO_USER"), env.Getenv("USER"), env.Getenv("LOGNAME"), env.Getenv("USERNAME")),
 		Command: cmd.Name(), Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd),
-		Counts: make(map[string]int64), Seconds: took.Seconds(), Journal: o.journal.Path(), Ended: whole, Continues: o.resume != "",
+		Counts: make(map[string]int64), Seconds: took.Seconds(), Journal: o.journal.Path(), Continues: o.resume != "",
 	}
 	for _, counts := range o.state.Counts {
 		for did, n := range counts {
 			line.Counts[string(did)] += n
 		}
 	}
-	if run != nil {
-		line.Ended = run.Error()
+	line.write(env, run)
+}
+
+// write completes the line by who ran it, when, and how it ended.
+func (l auditLine) write(env *Env, run error) {
+	dir, err := stateFolder(env)
+	if err != nil {
+		return // there is no place for it: the same was told of the journal
 	}
-	data, err := json.Marshal(line)
+	l.Time = env.Now().UTC()
+	l.User = cmp.Or(env.Getenv("SUDO_USER"), env.Getenv("USER"), env.Getenv("LOGNAME"), env.Getenv("USERNAME"))
+	l.Ended = whole
+	if run != nil {
+		l.Ended = run.Error()
+	}
+	data, err := json.Marshal(l)
 	if err == nil {
 		err = appendLine(filepath.Join(dir, "audit.ndjson"), append(data, '\n'))
 	}

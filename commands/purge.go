@@ -130,9 +130,11 @@ func (o *purgeOptions) add(cmd *cobra.Command) {
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan, in any format, and send nothing")
 	f.IntVar(&o.batch, "batch-size", 0, "at most `N` items a call, below the provider's limit")
 	o.key.add(cmd)
-	f.StringVar(&o.journal, "journal", "", "keep the journal in this new `file`, and leave it there")
+	f.StringVar(&o.journal, "journal", "", "keep the journal in this new `file`, and leave it there, or none; by default it is in the state folder until all is purged")
 	f.StringVar(&o.resume, "resume", "", "go on with what the journal FILE, or the newest unfinished one, has not purged")
 	f.Lookup("resume").NoOptDefVal = newest
+	cmd.MarkFlagFilename("journal")
+	cmd.MarkFlagFilename("resume")
 	f.BoolVar(&o.wait, "wait", false, "wait until the CDN says that it is complete")
 	f.StringVar(&o.timeoutRaw, "timeout", "15m", "how long --wait waits")
 	o.verify.add(cmd)
@@ -204,7 +206,7 @@ func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
 		return err
 	}
 	if o.resuming {
-		return o.goOn(ctx, env, ro)
+		return o.goOn(cmd, env, ro)
 	}
 	items, err := o.items.read(ctx, env)
 	if err != nil {
@@ -229,7 +231,7 @@ func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
 	if err := job.record(env, o.journal); err != nil {
 		return err
 	}
-	return o.carryOut(ctx, env, ro, job)
+	return o.carryOut(cmd, env, ro, job)
 }
 
 // nothing is the end of an empty list.

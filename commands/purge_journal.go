@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/purge"
 )
@@ -29,6 +31,9 @@ func journalName(env *Env, c *cdn) string {
 // record opens the journal of a new run. Without a place for it the run goes on,
 // which is told; a file that was asked for is insisted on.
 func (j *purgeJob) record(env *Env, file string) error {
+	if file == "none" {
+		return nil
+	}
 	j.keep = file != ""
 	err := error(nil)
 	if j.path = file; file == "" {
@@ -91,7 +96,8 @@ func (j *purgeJob) resumeLine() string {
 
 // goOn resumes a run: what its journal does not tell as purged is sent, under the
 // same idempotency key.
-func (o *purgeOptions) goOn(ctx context.Context, env *Env, ro render.Options) error {
+func (o *purgeOptions) goOn(cmd *cobra.Command, env *Env, ro render.Options) error {
+	ctx := cmd.Context()
 	job := &purgeJob{env: env, cdn: &o.cdn}
 	if err := o.openJournal(env, job); err != nil {
 		return err
@@ -116,7 +122,7 @@ func (o *purgeOptions) goOn(ctx context.Context, env *Env, ro render.Options) er
 	if err := o.verify.before(ctx, env); err != nil {
 		return err
 	}
-	return o.carryOut(ctx, env, ro, job)
+	return o.carryOut(cmd, env, ro, job)
 }
 
 // openJournal finds and locks the journal, and leaves it open in job.

@@ -101,8 +101,8 @@ func refusedByAll(plans []purge.Plan) []purge.Refusal {
 	return all
 }
 
-// where names the targets, all of them if they are few.
-func (j *purgeJob) where() string {
+// targets names them, all if they are few.
+func (j *purgeJob) targets() string {
 	var names []string
 	for _, p := range j.purgers {
 		names = append(names, p.Name())
@@ -111,6 +111,12 @@ func (j *purgeJob) where() string {
 	if len(names) > 4 {
 		text += fmt.Sprintf(" and %d more", len(names)-4)
 	}
+	return text
+}
+
+// where names the targets and the CDN of the configuration.
+func (j *purgeJob) where() string {
+	text := j.targets()
 	if j.cdn.name != "" {
 		text += " (CDN " + j.cdn.name + ")"
 	}

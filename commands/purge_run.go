@@ -9,13 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/purge"
 )
 
 // carryOut sends the calls, waits where that is asked for, and says what came of
 // it: on stdout, in the files that CI reads, and by the exit status.
-func (o *purgeOptions) carryOut(ctx context.Context, env *Env, ro render.Options, job *purgeJob) error {
+func (o *purgeOptions) carryOut(cmd *cobra.Command, env *Env, ro render.Options, job *purgeJob) error {
+	ctx := cmd.Context()
 	done := newPurged(job)
 	defer o.verify.close()
 	began := env.Now()
@@ -32,7 +35,19 @@ func (o *purgeOptions) carryOut(ctx context.Context, env *Env, ro render.Options
 	done.finish(env)
 	printed := o.print(env, ro, done.doc(env.Now().Sub(began)))
 	done.tellCI(env)
-	return errors.Join(printed, done.err(err), verified)
+	err = errors.Join(printed, done.err(err), verified)
+	done.audit(cmd, env, took, o.resuming, err)
+	return err
+}
+
+// audit remembers the run. Headers may hold secrets, and a command for a token too.
+func (d *purged) audit(cmd *cobra.Command, env *Env, took time.Duration, resumed bool, run error) {
+	flags := whatFlags(cmd)
+	for _, secret := range []string{"header", "verify-header", "token-command"} {
+		delete(flags, secret)
+	}
+	auditLine{Command: "purge " + d.job.cdn.Provider, Target: d.job.targets(), Context: d.job.cdn.name, Flags: flags, Seconds: took.Seconds(),
+		Counts: map[string]int64{"purged": int64(d.purged), "failed": int64(d.unpurged())}, Journal: d.job.path, Continues: resumed}.write(env, run)
 }
 
 // A purged is what became of a job.
