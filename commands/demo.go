@@ -23,6 +23,8 @@ var tour = []struct {
 	{"Delete it. The plan, the question and the pace are left out here.", []string{"rm", "session:*", "--ttl", "none", "--yes"}},
 	{"How warm is it? Two looks, half a second apart.", []string{"hitrate", "--interval", "500ms"}},
 	{"The same as a check for CI: exit status 3 if it is too cold.", []string{"hitrate", "--interval", "500ms", "--fail-if", "hit_rate < 0.5", "-o", "json", "--jq", ".hit_rate"}},
+	{"The cache in front of it all: what would a CDN be asked to purge? A plan needs no network.",
+		[]string{"purge", "varnish", "--server", "http://127.0.0.1:6081", "--tag", "product:0042", "--path", "/index.html", "--path", "/index.html", "--prefix", "/img/", "--dry-run"}},
 }
 
 type demoOptions struct{ listen string }
@@ -58,7 +60,11 @@ func (o *demoOptions) run(ctx context.Context, env *Env) error {
 	quiet.Err = &errs
 	for _, step := range tour {
 		fmt.Fprintf(env.Out, "# %s\n$ cachectl %s\n", step.why, shellWords(step.args))
-		if code := Main(ctx, &quiet, append(step.args, "-t", "mem://", "-q")...); code != exitDone {
+		args := append(step.args, "-q")
+		if step.args[0] != "purge" { // which is for no cache
+			args = append(args, "-t", "mem://")
+		}
+		if code := Main(ctx, &quiet, args...); code != exitDone {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

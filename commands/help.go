@@ -138,6 +138,15 @@ Every run keeps a journal in $XDG_STATE_HOME/cachectl/purge, by default
 elsewhere, for good. After Ctrl-C, a crash or a partial failure
 "cachectl purge TARGET --resume" sends what is left, and nothing else.
 
+--wait waits until CloudFront says that all is complete (exit status 3 after
+--timeout). --verify URL asks for the URL before and after, and passes only on
+evidence that what comes is not from before the purge (Age, CF-Cache-Status, X-Cache,
+Cache-Status, ETag); it knows this point of presence only.
+
+A list has one item a line: /... is a path, https://... a URL, #... a tag, or all are
+what --file-kind says. --git-diff takes deleted and renamed files along, and needs
+--map to know what a file is served as; all maps that fit count.
+
 In GitHub Actions the step's outputs are purge_ids (one a line), purged, failed,
 failed_items (JSON, the first hundred) and journal, and its summary is written.
 

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/purge"
@@ -38,7 +37,6 @@ func (j *purgeJob) doc() render.Doc {
 		{Label: "items", Cell: render.Text(j.itemsText())},
 		{Label: "calls", Cell: render.Text(render.Int(int64(len(j.calls))).Text + ", " + takesText(takes))},
 		{Label: "cost", Cell: render.Text(costText(cost))},
-		{Label: "assumes", Cell: render.Text(strings.Join(cost.Assumes, "; "))},
 		count("given", j.listed, "Items asked for"),
 		count("planned", j.items(), "Items to be sent, to all targets"),
 		count("duplicates", duplicates, "Items dropped because another is the same"),
@@ -53,6 +51,9 @@ func (j *purgeJob) doc() render.Doc {
 		{Name: "limits", Cell: render.Cell{Value: anys(j.limits())}, Machine: true},
 		{Name: "idempotency_key", Cell: render.Text(j.key), Machine: true},
 	}}
+	for _, assumed := range cost.Assumes {
+		doc.Fields = append(doc.Fields, render.Field{Label: "assumes", Cell: render.Text(assumed)})
+	}
 	if text := j.keyText(); text != "" {
 		doc.Fields = append(doc.Fields, render.Field{Label: "key", Cell: render.Text(text)})
 	}
