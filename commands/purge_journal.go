@@ -98,7 +98,7 @@ func (j *purgeJob) resumeLine() string {
 // same idempotency key.
 func (o *purgeOptions) goOn(cmd *cobra.Command, env *Env, ro render.Options) error {
 	ctx := cmd.Context()
-	job := &purgeJob{env: env, cdn: &o.cdn}
+	job := &purgeJob{env: env, cdn: &o.cdn, resumed: true}
 	if err := o.openJournal(env, job); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type purgeJob struct {
 	release        func() // its lock
 	keep           bool   // the journal stays, whatever comes
 	earlier        []purge.Receipt
+	resumed        bool
 }
 
 // plan opens the targets and plans the items for each. What is refused is in the
@@ -311,7 +312,7 @@ func (j *purgeJob) refusal() error {
 		if r.Instead != "" {
 			text += "; instead: " + r.Instead
 		}
-		all = append(all, errors.New(text))
+		all = append(all, errors.New(render.Visible(text))) // a newline in it must not begin a line of the log
 	}
 	if more := len(j.refused) - named; more > 0 {
 		all = append(all, fmt.Errorf("and %s more", plural(int64(more), "refused item")))

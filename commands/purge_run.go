@@ -130,7 +130,7 @@ func (d *purged) tell(env *Env, took time.Duration) {
 	}
 	began := env.Now().Add(-took)
 	for _, r := range d.receipts[len(d.job.earlier):] {
-		if !r.At.IsZero() && began.Sub(r.At) > repeatAge {
+		if !r.At.IsZero() && !d.job.resumed && began.Sub(r.At) > repeatAge {
 			env.warn("%s knew this purge since %s: a repeat under the same key, which purges and costs nothing again; another --idempotency-key makes it another purge",
 				r.Target, r.At.UTC().Format(time.RFC3339))
 			break
@@ -237,7 +237,7 @@ func (d *purged) failures() []error {
 	for _, o := range d.failed {
 		for _, i := range o.Items {
 			if n++; n <= named {
-				all = append(all, fmt.Errorf("not purged: %s %s: %w", i.Kind, i, o.Err))
+				all = append(all, fmt.Errorf("not purged: %s %s: %w", i.Kind, render.Visible(i.String()), o.Err))
 			}
 		}
 	}

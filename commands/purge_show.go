@@ -106,7 +106,7 @@ const planChunk = 1000
 // rows say what becomes of every item.
 func (j *purgeJob) rows(yield func([]render.Row, error) bool) {
 	row := func(action, target string, i purge.Item, call render.Cell, why string) render.Row {
-		return render.Row{render.Text(action), render.Text(target), render.Text(string(i.Kind)), render.Text(i.String()), call, render.Text(why)}
+		return render.Row{render.Text(action), render.Text(target), render.Text(string(i.Kind)), render.Key(i.String()), call, render.Text(why)}
 	}
 	var chunk []render.Row
 	flush := func(most int) bool {

@@ -18,6 +18,7 @@ import (
 type fakeCDN struct {
 	sent []purge.Call
 	do   func(purge.Call) error
+	at   time.Time
 	wait func(context.Context) error
 }
 
@@ -38,7 +39,7 @@ func (f *fakeCDN) Do(_ context.Context, c purge.Call) ([]purge.Receipt, error) {
 			return nil, err
 		}
 	}
-	return []purge.Receipt{{Target: f.Name(), ID: "I" + c.ID[:4], State: purge.InProgress, Items: c.Items}}, nil
+	return []purge.Receipt{{Target: f.Name(), ID: "I" + c.ID[:4], State: purge.InProgress, At: f.at, Items: c.Items}}, nil
 }
 
 func (f *fakeCDN) Wait(ctx context.Context, _ purge.Receipt) error {
@@ -121,6 +122,36 @@ func TestPurgeWaits(t *testing.T) {
 	env.Err = &errs
 	if got := Main(ctx, env, purgeArgs("--path", "/a", "--yes", "--wait")...); got != exitInterrupted || !strings.Contains(errs.String(), "all is purged") {
 		t.Errorf("interrupted: exit status %d\n%s", got, errs.String())
+	}
+}
+
+// TestPurgeTellsRepeats: a purge that the provider knew before this run began did
+// not take place again.
+func TestPurgeTellsRepeats(t *testing.T) {
+	for age, told := range map[time.Duration]bool{time.Second: false, time.Hour: true} {
+		f := &fakeCDN{at: time.Now().Add(-age)}
+		env := purgeEnv(t, f, map[string]string{"GITHUB_RUN_ID": "1"})
+		var errs strings.Builder
+		env.Err = &errs
+		if got := Main(t.Context(), env, purgeArgs("--path", "/a", "--yes")...); got != exitDone || strings.Contains(errs.String(), "a repeat under the same key") != told {
+			t.Errorf("%v old: exit status %d\n%s", age, got, errs.String())
+		}
+	}
+}
+
+// TestPurgeLogLines: what an item holds begins no line of the log, where CI systems
+// look for commands.
+func TestPurgeLogLines(t *testing.T) {
+	f := &fakeCDN{do: func(purge.Call) error { return &purge.CallError{Err: errors.New("no")} }}
+	env := purgeEnv(t, f, nil)
+	var text strings.Builder
+	env.Out, env.Err = &text, &text
+	for _, format := range []string{"table", "wide", "json", "ndjson", "yaml", "csv", "markdown"} {
+		Main(t.Context(), env, purgeArgs("--path", "/a\n::error::b", "-o", format, "--dry-run")...)
+		Main(t.Context(), env, purgeArgs("--path", "/a\n::error::b", "-o", format, "--yes")...)
+	}
+	if strings.Contains(text.String(), "\n::") || strings.Contains(text.String(), "error: ::") || strings.Count(text.String(), "::error::b") < 20 {
+		t.Errorf("%s", text.String())
 	}
 }
 
@@ -245,7 +276,7 @@ func TestIdempotencyKey(t *testing.T) {
 	if gitlab["CI_JOB_NAME"] = "other"; key(gitlab) == first {
 		t.Error("another job has the same key")
 	}
-	if key(nil) == key(nil) {
+	if one, two := key(nil), key(nil); one == two {
 		t.Error("two runs outside CI have one key")
 	}
 	if k, _ := (&idempotency{given: "mine"}).key(&Env{}); k != "mine" {

@@ -62,6 +62,16 @@ func startCDNs(t *testing.T, e *testscript.Env) {
 		io.WriteString(w, "hello")
 	}))
 	t.Cleanup(edge.Close)
+	// Varnish itself is in the tests of its package; this knows the words only.
+	varnish := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PURGE" || r.Method == "BAN" {
+			io.WriteString(w, map[string]string{"PURGE": "Purged", "BAN": "Banned"}[r.Method])
+			return
+		}
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}))
+	t.Cleanup(varnish.Close)
+	e.Setenv("VARNISH", varnish.URL)
 	e.Setenv("EDGE", edge.URL)
 }
 
