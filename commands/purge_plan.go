@@ -21,7 +21,8 @@ type purgeJob struct {
 	plans   []purge.Plan // in the order of purgers
 	refused []purge.Refusal
 	widened []purge.Widened
-	listed  int // items before they were collapsed
+	listed  int   // items before they were collapsed
+	unmeant error // it comes to everything, and nobody said that
 	calls   []purge.Call
 
 	key, keyOrigin string
@@ -66,7 +67,7 @@ func (o *purgeOptions) plan(ctx context.Context, env *Env, items []purge.Item) (
 		if len(job.widened) > 0 {
 			why = "a larger --collapse widens less; --everything says that it is meant"
 		}
-		return nil, withHint(usagef("refused: this empties all of %s", job.where()), "%s", why)
+		job.unmeant = withHint(usagef("refused: this empties all of %s", job.where()), "%s", why)
 	}
 	return job, nil
 }
@@ -304,7 +305,7 @@ func (j *purgeJob) notes() []string {
 // refusal is the error for what is refused: the first of them, by name.
 func (j *purgeJob) refusal() error {
 	if len(j.refused) == 0 {
-		return nil
+		return j.unmeant
 	}
 	var all []error
 	for _, r := range j.refused[:min(len(j.refused), named)] {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -227,4 +228,45 @@ func (p *purging) interrupt(t *testing.T, sig os.Signal, args []string) *exec.Cm
 	}
 	cmd.Wait()
 	return cmd
+}
+
+// TestPurgeKilledIsPaidOnce: CloudFront had taken the call when the run was
+// killed. The resumed run sends it again under the same CallerReference: nothing is
+// purged or paid twice.
+func TestPurgeKilledIsPaidOnce(t *testing.T) {
+	p := newPurging(t, 0)
+	front := purgetest.NewCloudFront()
+	reached := make(chan struct{})
+	front.Inject = func(n int) (f purgetest.Fault) {
+		if n == 1 {
+			close(reached)
+			f.Slow = 10 * time.Second
+		}
+		return f
+	}
+	p.env = append(p.env, "AWS_ENDPOINT_URL_CLOUDFRONT="+front.Start(t), "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true")
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), "cachectl", append([]string{"purge", "cloudfront", "--yes"}, args...)...)
+		cmd.Env = p.env
+		return cmd
+	}
+	cmd := run("--distribution", "E2EXAMPLE1ABCD", "--path", "/a", "--path", "/b", "--tag", "c")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-reached
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if out, err := run("--resume", "--wait").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	all := front.Purges()
+	if len(all) != 2 || all[0].Reference != all[1].Reference || !slices.Equal(all[0].Items, all[1].Items) {
+		t.Errorf("not the same call twice: %+v", all)
+	}
+	if front.Paid != 3 {
+		t.Errorf("%d items were paid for, want 3", front.Paid)
+	}
 }
