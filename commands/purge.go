@@ -202,6 +202,7 @@ func (o *purgeOptions) run(cmd *cobra.Command, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
+	o.cdn.dry = o.dryRun
 	if err := o.cdn.guard().may("purge it"); err != nil && !o.dryRun {
 		return err
 	}

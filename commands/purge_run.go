@@ -58,7 +58,6 @@ type purged struct {
 	purged   int // items
 	again    int // calls that were sent more than once
 	waited   []error
-	waiting  bool
 	told     map[string]bool
 }
 
@@ -158,6 +157,7 @@ func (d *purged) await(ctx context.Context, env *Env, timeout time.Duration) {
 		}
 		return
 	}
+	env.note("waiting for %s to be complete, for %s at most", plural(int64(open), "call"), render.Duration(timeout).Text)
 	progress := newCountProgress(env, "complete", len(d.receipts))
 	defer progress.stop()
 	n := 0
@@ -179,7 +179,6 @@ func (d *purged) await(ctx context.Context, env *Env, timeout time.Duration) {
 		}
 		progress.set(n)
 	}
-	d.waiting = true
 }
 
 // finish closes the journal. It is taken away when it has nothing left to tell.
@@ -192,42 +191,51 @@ func (d *purged) finish(env *Env) {
 	}
 }
 
-// err is what the run comes to. end is how it ended.
+// err is what the run comes to. end is how it ended. Items that were not purged
+// make it partial, and a failure where nothing was.
 func (d *purged) err(end error) error {
-	var hint string
-	switch {
-	case len(d.failed) == 0:
-	case d.job.path != "":
-		hint = fmt.Sprintf("%q goes on with what is left", d.job.resumeLine())
-	}
 	switch {
 	case errors.Is(end, context.Canceled):
-		if len(d.failed) == 0 {
-			d.job.env.note("interrupted while waiting: all is purged; \"cachectl purge status\" tells how far it is")
-		} else if hint != "" {
-			d.job.env.note("interrupted: %s not purged; %s", plural(int64(d.unpurged()), "item"), hint)
-		}
+		d.tellInterrupted()
 		return end
-	case end != nil && len(d.failed) == 0:
+	case len(d.failed) == 0 && end != nil:
 		return end
-	}
-	if len(d.failed) == 0 {
-		if len(d.waited) > 0 {
-			return withHint(&checkError{errors.Join(d.waited...).Error()}, `a longer --timeout waits longer; "cachectl purge status" asks again`)
-		}
+	case len(d.failed) == 0 && len(d.waited) > 0:
+		return withHint(&checkError{errors.Join(d.waited...).Error()}, `a longer --timeout waits longer; "cachectl purge status" asks again`)
+	case len(d.failed) == 0:
 		return nil
 	}
 	err := errors.Join(append([]error{end}, d.failures()...)...)
-	if hinted := purge.Hint(d.failed[0].Err); hinted != "" {
-		hint = hinted + strings.TrimSuffix("; then "+hint, "; then ")
-	}
 	if d.purged > 0 && end == nil {
 		err = &partialError{err}
 	}
-	if hint == "" {
+	var hints []string
+	for _, hint := range []string{purge.Hint(d.failed[0].Err), d.goOnHint()} {
+		if hint != "" {
+			hints = append(hints, hint)
+		}
+	}
+	if len(hints) == 0 {
 		return err
 	}
-	return withHint(err, "%s", hint)
+	return withHint(err, "%s", strings.Join(hints, "; then "))
+}
+
+// goOnHint says how the run is resumed, if it can be.
+func (d *purged) goOnHint() string {
+	if d.job.path == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q goes on with what is left", d.job.resumeLine())
+}
+
+func (d *purged) tellInterrupted() {
+	switch hint := d.goOnHint(); {
+	case len(d.failed) == 0:
+		d.job.env.note(`interrupted while waiting: all is purged; "cachectl purge status" tells how far it is`)
+	case hint != "":
+		d.job.env.note("interrupted: %s not purged; %s", plural(int64(d.unpurged()), "item"), hint)
+	}
 }
 
 // failures name the items that were not purged, the first of them one by one.
