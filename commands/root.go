@@ -48,8 +48,10 @@ var groups = []cobra.Group{
 func newRoot(env *Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cachectl",
-		Short: "Look into Redis, Valkey and Memcached, and change them safely",
-		Long: `cachectl looks into a cache: what is in there, how big, how warm, who hits it.
+		Short: "Look into Redis, Valkey and Memcached, change them safely, and purge CDNs",
+		Long: `cachectl looks into a cache: what is in there, how big, how warm, who hits it. It
+deletes and expires by pattern, and purges CloudFront, Cloudflare and Varnish, with
+a plan before anything is done.
 
 Looking does no harm: no KEYS, no change to what the cache evicts next, and
 where the server counts a look as a hit, the number is told.`,
@@ -57,7 +59,8 @@ where the server counts a look as a hit, the number is told.`,
   cachectl ping -t redis://localhost:6379  is it there, and what is it
   cachectl ls 'session:*' --ttl none       sessions that never expire
   cachectl hitrate --fail-if 'hit_rate < 0.8'
-  cachectl rm 'session:*' --dry-run        what would go`,
+  cachectl rm 'session:*' --dry-run        what would go
+  cachectl purge cloudflare --zone example.com --tag product:42 --dry-run`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,

@@ -92,7 +92,7 @@ func (p *purging) check(t *testing.T, failed map[string]bool) (again int) {
 }
 
 // TestPurgeUnderFaults: whatever the CDN answers, every item is purged or
-// reported. Four calls in ten meet trouble that passes, some of them are purged
+// reported. One call in four meets trouble that passes, some of them are purged
 // without an answer, and a few URLs are refused, together with what is sent
 // beside them.
 func TestPurgeUnderFaults(t *testing.T) {
@@ -104,15 +104,17 @@ func TestPurgeUnderFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	inject := func(n int) purgetest.Fault {
-		switch n % 10 {
+		switch n % 20 {
 		case 1:
 			return purgetest.Fault{Status: 429, RetryAfter: "0.1"}
-		case 3:
-			return purgetest.Fault{Status: 500}
 		case 5:
-			return purgetest.Fault{Reset: true, Taken: n%20 == 5}
-		case 7:
+			return purgetest.Fault{Status: 500}
+		case 9:
+			return purgetest.Fault{Reset: true, Taken: true}
+		case 13:
 			return purgetest.Fault{Half: true}
+		case 17:
+			return purgetest.Fault{Reset: true}
 		}
 		return purgetest.Fault{}
 	}
@@ -154,7 +156,7 @@ const parallel = 8
 // TestPurgeKilled: kill -9 in the middle, twice, then resume. All is purged, and
 // only calls that were under way are sent again.
 func TestPurgeKilled(t *testing.T) {
-	p := newPurging(t, 600)
+	p := newPurging(t, 1200)
 	args := []string{"--zone", "example.com", "--file", p.list}
 	for range 2 {
 		p.interrupt(t, syscall.SIGKILL, args)
@@ -179,7 +181,7 @@ func TestPurgeKilled(t *testing.T) {
 
 // TestPurgeInterrupted: Ctrl-C ends in good order, with a journal that resumes.
 func TestPurgeInterrupted(t *testing.T) {
-	p := newPurging(t, 600)
+	p := newPurging(t, 1200)
 	cmd := p.interrupt(t, os.Interrupt, []string{"--zone", "example.com", "--file", p.list})
 	if got := cmd.ProcessState.ExitCode(); got != exitInterruptedStatus {
 		t.Errorf("exit status %d", got)
