@@ -96,7 +96,7 @@ func (l *loading) add(b *build, r *backends.Record) error {
 		return errors.New("its record makes no sense")
 	}
 	all = append(all, []string{"pexpire", b.name, text(buildLife.Milliseconds())})
-	cmds, err := l.c.through(l.ctx, b.node, all...)
+	cmds, err := l.c.through(l.ctx, b.node, true, all...)
 	if err != nil {
 		return fail(l.ctx, b.node.addr, err)
 	}
@@ -119,7 +119,7 @@ func (l *loading) finish(b *build, r *backends.Record) (backends.Verb, error) {
 	if l.replace {
 		rename[0] = "rename"
 	}
-	cmds, err := l.c.through(l.ctx, b.node, life, rename)
+	cmds, err := l.c.through(l.ctx, b.node, true, life, rename)
 	if err != nil {
 		return backends.Failed, fail(l.ctx, b.node.addr, err)
 	}
@@ -142,7 +142,7 @@ func (l *loading) discard(b *build) {
 	b.over = true
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), grace)
 	defer cancel()
-	l.c.through(ctx, b.node, []string{"unlink", b.name})
+	l.c.through(ctx, b.node, true, []string{"unlink", b.name})
 }
 
 func (l *loading) cleanUp() {

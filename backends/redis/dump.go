@@ -85,7 +85,7 @@ func (d *dump) run(ctx context.Context, keys []string) (err error) {
 		d.age = []string{"object", "freq"}
 	}
 	for attempt := 0; ; attempt++ {
-		w, back, err := d.c.borrow(ctx, d.node, attempt > 0)
+		w, back, err := d.c.borrow(ctx, d.node, attempt > 0, false)
 		if err == nil {
 			before := d.done
 			d.asks = nil

@@ -45,7 +45,7 @@ func (d *dump) singly(ctx context.Context, strays []string, huge []wanted) error
 
 // lookAt asks for kind and size wherever the key is.
 func (d *dump) lookAt(ctx context.Context, key string) (wanted, error) {
-	cmds, err := d.c.through(ctx, d.node, []string{"type", key}, []string{"memory", "usage", key})
+	cmds, err := d.c.through(ctx, d.node, false, []string{"type", key}, []string{"memory", "usage", key})
 	if err != nil {
 		return wanted{}, err
 	}
@@ -56,7 +56,7 @@ func (d *dump) lookAt(ctx context.Context, key string) (wanted, error) {
 
 // alone dumps a key wherever it is. Its error may be the server's answer.
 func (d *dump) alone(ctx context.Context, k wanted) (r backends.Record, state keyState, err error) {
-	cmds, err := d.c.through(ctx, d.node, d.valueCommands(k)...)
+	cmds, err := d.c.through(ctx, d.node, false, d.valueCommands(k)...)
 	if err != nil {
 		return r, keyGone, err
 	}

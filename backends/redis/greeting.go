@@ -11,7 +11,10 @@ import (
 // key (NO-TOUCH, Redis 7.2), and not to be evicted in the middle of a walk
 // (NO-EVICT, 7.0). Servers that know neither, or forbid it, serve us all the
 // same; Value.Touched and the documents say what that means.
-func (c *cache) onConnect(replica bool) func(context.Context, *redis.Conn) error {
+//
+// filling connections do without NO-TOUCH: Redis 8.0 and Valkey 8.1 die of it, as below,
+// when such a client fills a key that others wait for with BLPOP and its kin.
+func (c *cache) onConnect(replica, filling bool) func(context.Context, *redis.Conn) error {
 	return func(ctx context.Context, conn *redis.Conn) error {
 		var hello *redis.Cmd
 		_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -25,6 +28,9 @@ func (c *cache) onConnect(replica bool) func(context.Context, *redis.Conn) error
 		})
 		if broken(err) {
 			return err
+		}
+		if filling {
+			return nil
 		}
 		if c.diesOfNoTouch(hello.Val()) {
 			c.touches.Store(true)

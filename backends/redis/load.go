@@ -199,7 +199,7 @@ func (l *loading) window(n *node, jobs []*job) error {
 		if err != nil {
 			break
 		}
-		cmds, broke := l.c.through(l.ctx, n, j.args)
+		cmds, broke := l.c.through(l.ctx, n, true, j.args)
 		if err = broke; err == nil {
 			err = l.judge(n, j, replyOf(cmds[0]).err)
 		}
@@ -216,7 +216,7 @@ func (l *loading) window(n *node, jobs []*job) error {
 }
 
 func (l *loading) attempt(n *node, jobs []*job, stray *[]*job) error {
-	w, back, err := l.c.borrow(l.ctx, n, false)
+	w, back, err := l.c.borrow(l.ctx, n, false, true)
 	if err != nil {
 		return err
 	}

@@ -14,19 +14,25 @@ import (
 // loading, which come in many short calls.
 const keptWires = 2
 
+// A wireKind is what idle connections are kept by.
+type wireKind struct {
+	node    *node
+	filling bool // see onConnect
+}
+
 // borrow gives a connection to n for one call, an idle one where there is any. Cancelling
 // ctx ends what is under way on it. The caller hands it back by the returned function,
 // and says whether no answer is outstanding.
-func (c *cache) borrow(ctx context.Context, n *node, fresh bool) (w *wire, back func(good bool), err error) {
-	whole := c.whole
+func (c *cache) borrow(ctx context.Context, n *node, fresh, filling bool) (w *wire, back func(good bool), err error) {
+	whole, kind := c.whole, wireKind{n, filling}
 	whole.mu.Lock()
-	if idle := whole.wires[n]; len(idle) > 0 && !fresh {
+	if idle := whole.wires[kind]; len(idle) > 0 && !fresh {
 		w = idle[len(idle)-1]
-		whole.wires[n] = idle[:len(idle)-1]
+		whole.wires[kind] = idle[:len(idle)-1]
 	}
 	whole.mu.Unlock()
 	if w == nil {
-		if w, err = c.dialWire(context.WithoutCancel(ctx), n); err != nil {
+		if w, err = c.dialWireAs(context.WithoutCancel(ctx), n, filling); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -39,14 +45,14 @@ func (c *cache) borrow(ctx context.Context, n *node, fresh bool) (w *wire, back 
 		}
 		whole.mu.Lock()
 		defer whole.mu.Unlock()
-		if whole.closed || len(whole.wires[n]) >= keptWires {
+		if whole.closed || len(whole.wires[kind]) >= keptWires {
 			w.close()
 			return
 		}
 		if whole.wires == nil {
-			whole.wires = make(map[*node][]*wire)
+			whole.wires = make(map[wireKind][]*wire)
 		}
-		whole.wires[n] = append(whole.wires[n], w)
+		whole.wires[kind] = append(whole.wires[kind], w)
 	}, nil
 }
 
@@ -99,12 +105,16 @@ func (o *owners) of(key string) *node {
 const mostHops = 8
 
 // through runs commands about one key, in one round trip, on n or where n says that the
-// key is: MOVED and ASK are followed. The error is of the connection; what the server
+// key is: MOVED and ASK are followed. filling says that they write values. The error is of the connection; what the server
 // answered stands in the commands.
-func (c *cache) through(ctx context.Context, n *node, commands ...[]string) ([]*redis.Cmd, error) {
+func (c *cache) through(ctx context.Context, n *node, filling bool, commands ...[]string) ([]*redis.Cmd, error) {
 	asking := false
 	for hop := 0; ; hop++ {
-		pipe := n.client.Pipeline()
+		client := n.client
+		if filling {
+			client = c.fills(n)
+		}
+		pipe := client.Pipeline()
 		cmds := make([]*redis.Cmd, len(commands))
 		for i, args := range commands {
 			if asking {

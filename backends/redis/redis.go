@@ -39,8 +39,8 @@ type cache struct {
 	stop   func() bool                                                       // unhooks the cache from its context
 
 	mu     sync.Mutex
-	nodes  map[string]*node  // by address; a node once met stays open until Close
-	wires  map[*node][]*wire // idle, see borrow
+	nodes  map[string]*node     // by address; a node once met stays open until Close
+	wires  map[wireKind][]*wire // idle, see borrow
 	closed bool
 
 	huge int64 // values above so many bytes are dumped in windows
@@ -137,6 +137,9 @@ func (c *cache) disconnect() {
 	c.dropWires()
 	for _, n := range c.nodes {
 		n.client.Close()
+		if n.filler != nil {
+			n.filler.Close()
+		}
 	}
 }
 
@@ -149,7 +152,7 @@ func (c *cache) options(addr string, replica bool) *redis.Options {
 		Network: c.network, Addr: addr, Dialer: c.dial,
 		Username: c.user, Password: c.password, DB: c.db, TLSConfig: c.tls,
 		DisableIdentity: true,
-		OnConnect:       c.onConnect(replica),
+		OnConnect:       c.onConnect(replica, false),
 		DialTimeout:     c.timeout, ReadTimeout: 2 * c.timeout, WriteTimeout: c.timeout,
 		ContextTimeoutEnabled: true,
 		DialerRetries:         1,
@@ -169,7 +172,7 @@ func (c *cache) clusterOptions() *redis.ClusterOptions {
 		Username: c.user, Password: c.password, TLSConfig: c.tls,
 		DisableIdentity: true,
 		ReadOnly:        c.preferReplica,
-		OnConnect:       c.onConnect(false),
+		OnConnect:       c.onConnect(false, false),
 		DialTimeout:     c.timeout, ReadTimeout: 2 * c.timeout, WriteTimeout: c.timeout,
 		ContextTimeoutEnabled: true,
 		DialerRetries:         1,
@@ -190,11 +193,28 @@ func (c *cache) node(addr string, replica bool) *node {
 	return n
 }
 
+// fills returns the client that writes values to n.
+func (c *cache) fills(n *node) *redis.Client {
+	whole := c.whole
+	whole.mu.Lock()
+	defer whole.mu.Unlock()
+	if n.filler == nil {
+		o := c.options(n.addr, false)
+		o.OnConnect = c.onConnect(false, true)
+		n.filler = redis.NewClient(o)
+		if whole.closed {
+			n.filler.Close()
+		}
+	}
+	return n.filler
+}
+
 // A node is one server process.
 type node struct {
 	addr    string
 	replica bool
 	client  *redis.Client
+	filler  *redis.Client // what writes values; nil before it is first needed. cache.mu guards it
 
 	mu    sync.Mutex
 	known *profile

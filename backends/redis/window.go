@@ -72,7 +72,7 @@ func (w *window) give(c commands) bool {
 
 // last brings the facts, and the end.
 func (w *window) last(ctx context.Context) error {
-	cmds, err := w.d.c.through(ctx, w.d.node, w.d.factCommands(w.key)...)
+	cmds, err := w.d.c.through(ctx, w.d.node, false, w.d.factCommands(w.key)...)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (w *window) last(ctx context.Context) error {
 
 // ask sends one command.
 func (w *window) ask(ctx context.Context, args ...string) (any, error) {
-	cmds, err := w.d.c.through(ctx, w.d.node, args)
+	cmds, err := w.d.c.through(ctx, w.d.node, false, args)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,13 @@ func (replyError) RedisError() {}
 
 // dialWire opens a connection to n. Cancelling ctx ends what is under way on it.
 func (c *cache) dialWire(ctx context.Context, n *node) (*wire, error) {
+	return c.dialWireAs(ctx, n, false)
+}
+
+// dialWireAs is dialWire, and for filling keys where that is said; see onConnect.
+func (c *cache) dialWireAs(ctx context.Context, n *node, filling bool) (*wire, error) {
 	o := c.options(n.addr, n.replica)
+	o.OnConnect = c.onConnect(n.replica, filling)
 	dial := o.Dialer
 	if dial == nil {
 		dial = redis.NewDialer(o)
