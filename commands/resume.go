@@ -83,7 +83,12 @@ func (r *recording) load(cmd *cobra.Command, env *Env, args []string) ([]string,
 	if r.state.Ended == whole {
 		return nil, withHint(usagef("%s: that run is complete", path), "nothing is left to do")
 	}
+	given := make(map[string]bool) // what the command line says outranks the journal
+	cmd.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	for name, values := range r.state.Flags {
+		if given[name] || name == "rate" && given["pace"] || name == "pace" && given["rate"] {
+			continue
+		}
 		for _, value := range values {
 			if err := cmd.Flags().Set(name, value); err != nil {
 				return nil, fmt.Errorf("%s: --%s %s: %w", path, name, value, err)

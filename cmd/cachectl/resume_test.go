@@ -74,21 +74,25 @@ func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 }
 
 // TestKilledRunsGoOn: a run that is killed at random moments and resumed deletes
-// exactly what matches, and its journal names exactly that.
+// exactly what matches, its journal names exactly that, and its backup brings all of it
+// back.
 func TestKilledRunsGoOn(t *testing.T) {
 	kills := 8
 	if long() {
 		kills = 50
 	}
-	s := servers.Redis(t, servers.Default(t), servers.Options{})
+	s := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--enable-debug-command", "yes"}})
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
 	defer c.Close()
 	const n = 20_000
 	for killed := 0; killed < kills; {
 		c.FlushAll(t.Context())
 		doomed := crowd(t, c, n)
-		file := filepath.Join(t.TempDir(), "run.journal")
-		args := []string{"rm", "doomed:*", "-t", "redis://" + s.Addr, "--yes", "--rate", "100000/s", "--journal", file}
+		decorate(t, c)
+		digest, dir := c.Do(t.Context(), "debug", "digest").Val(), t.TempDir()
+		file, backup := filepath.Join(dir, "run.journal"), filepath.Join(dir, "run.backup")
+		how := []string{"-t", "redis://" + s.Addr, "--yes", "--rate", "100000/s"}
+		args := append([]string{"rm", "doomed:*", "--journal", file, "--backup", backup}, how...)
 		for runs := 0; ; runs++ {
 			if runs > 100 {
 				t.Fatal("the run makes no progress")
@@ -107,7 +111,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 			}
 			killed++
 			if _, err := journal.Read(file); err == nil {
-				args = []string{"rm", "--resume", file, "-t", "redis://" + s.Addr, "--yes", "--rate", "100000/s"}
+				args = append([]string{"rm", "--resume", file}, how...)
 			} else if os.Remove(file); !errors.Is(err, os.ErrNotExist) && !strings.Contains(err.Error(), "had not begun") && !strings.Contains(err.Error(), "no journal") {
 				t.Fatal(err)
 			}
@@ -118,6 +122,35 @@ func TestKilledRunsGoOn(t *testing.T) {
 		if got := intended(t, file); !slices.Equal(got, slices.Sorted(slices.Values(doomed))) {
 			t.Fatalf("the journal names %d keys, want the %d that matched", len(got), len(doomed))
 		}
+		if cmd, out := program(t, "restore", backup, "-t", "redis://"+s.Addr, "--yes", "--pace", "max"); cmd.Run() != nil {
+			t.Fatalf("restore: %s", out)
+		}
+		if got := c.Do(t.Context(), "debug", "digest").Val(); got != digest {
+			t.Fatalf("after %d kills and the restore the digest is %v, it was %v", killed, got, digest)
+		}
+	}
+}
+
+// decorate makes some doomed keys hashes, lists and sorted sets, and gives some a TTL.
+func decorate(t *testing.T, c *redis.Client) {
+	t.Helper()
+	pipe := c.Pipeline()
+	for i := 10; i < 20_000; i += 100 {
+		for kind, fill := range []func(key string){
+			func(key string) { pipe.HSet(t.Context(), key, "a", i, "b", "\x00") },
+			func(key string) { pipe.RPush(t.Context(), key, i, "b", "c") },
+			func(key string) { pipe.ZAdd(t.Context(), key, redis.Z{Score: float64(i), Member: "m"}) },
+			func(key string) { pipe.ExpireAt(t.Context(), key, time.Now().Add(time.Hour)) },
+		} {
+			key := fmt.Sprintf("doomed:%d", i+5*kind)
+			if kind < 3 {
+				pipe.Del(t.Context(), key)
+			}
+			fill(key)
+		}
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 
