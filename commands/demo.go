@@ -21,6 +21,7 @@ var tour = []struct {
 	{"One key in full, its value decoded.", []string{"get", "product:0042"}},
 	{"What would go? A dry run lists it, and changes nothing.", []string{"rm", "session:*", "--ttl", "none", "--dry-run"}},
 	{"Delete it. The plan, the question and the pace are left out here.", []string{"rm", "session:*", "--ttl", "none", "--yes"}},
+	{"Let carts expire within the hour, not all at once.", []string{"expire", "cart:*", "--ttl", "1h", "--jitter", "10%", "--yes"}},
 	{"How warm is it? Two looks, half a second apart.", []string{"hitrate", "--interval", "500ms"}},
 	{"The same as a check for CI: exit status 3 if it is too cold.", []string{"hitrate", "--interval", "500ms", "--fail-if", "hit_rate < 0.5", "-o", "json", "--jq", ".hit_rate"}},
 	{"The cache in front of it all: what would a CDN be asked to purge? A plan needs no network.",

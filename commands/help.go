@@ -108,6 +108,10 @@ more than 1,000 keys keep a journal in the state folder ($XDG_STATE_HOME/cachect
 by default ~/.local/state/cachectl): "rm --resume" goes on after Ctrl-C, a crash or a
 lost server. Every run adds a line to audit.ndjson there.
 
+--backup FILE keeps each key's value, TTL and heat before it goes, and "restore" puts
+them back. A key that is rewritten between being kept and being deleted is kept as it
+was before, unless --unchanged leaves it alone.
+
 A plan can be looked through first: --plan-out FILE writes the exact keys, each with
 what its value is now, and --plan FILE takes exactly those that still are that.`},
 	{"cdn", "Purging a CDN: what each can do, repeats, interruptions, CI", `  what                CloudFront          Cloudflare            Varnish
