@@ -26,6 +26,7 @@ func Open(ctx context.Context, s purge.Settings) ([]purge.Purger, error) {
 	if token == "" || strings.ContainsAny(token, " \r\n\t") {
 		return nil, &purge.HintError{Err: fmt.Errorf("cloudflare: %w: no API token", purge.ErrAuth), Hint: tokenHint}
 	}
+	warm()
 	base := s.Endpoint
 	if base == "" {
 		base = production
