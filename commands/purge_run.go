@@ -139,7 +139,7 @@ func (d *purged) tell(env *Env, took time.Duration) {
 
 // repeatAge is how much older than the run a provider's time makes it a repeat:
 // clocks differ.
-const repeatAge = 2 * time.Minute
+const repeatAge = 15 * time.Second
 
 // await waits until the receipts are complete.
 func (d *purged) await(ctx context.Context, env *Env, timeout time.Duration) {

@@ -194,9 +194,10 @@ func TestPurgeInterrupted(t *testing.T) {
 		t.Errorf("%d purged, %d failed, journal %q\n%s", a.Purged, a.Failed, a.Journal, text)
 	}
 	var out bytes.Buffer
-	b, status := run1(t, p.command(t, &out, "--resume", a.Journal), &out)
+	resumed := p.command(t, &out, "--resume", a.Journal)
+	b, status := run1(t, resumed, &out)
 	if status != 0 || b.Purged != a.Failed {
-		t.Errorf("resumed: exit status %d, %d purged of %d", status, b.Purged, a.Failed)
+		t.Errorf("resumed: exit status %d, %d purged of %d\n%s", status, b.Purged, a.Failed, resumed.Stderr)
 	}
 	if again := p.check(t, nil); again > 2*parallel*5 {
 		t.Errorf("%d items were purged again", again)
