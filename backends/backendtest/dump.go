@@ -200,6 +200,9 @@ func (s Suite) testLoadCancel(t *testing.T, b backends.Backend) {
 	keys := family(t, b, "cancel", 1000)
 	records := s.dumped(t, b, keys)
 	s.remove(t, b, keys)
+	for range must[backends.Loader](t, b).Load(testContext(t), batches(records[:20], 10), backends.LoadOptions{}) { // opens what stays open
+	}
+	s.remove(t, b, keys)
 	before := runtime.NumGoroutine()
 	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()

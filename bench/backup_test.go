@@ -1,0 +1,48 @@
+package bench
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachectl/cachectl/backends/backendtest/servers"
+)
+
+// BenchmarkBackup: a quarter of the keyspace, values of 1 KB, deleted as fast as can be
+// with a backup and without. The plain deletion is the peer.
+func BenchmarkBackup(b *testing.B) {
+	program := build(b)
+	n := keys() / 2
+	s := servers.Redis(b, servers.Default(b), servers.Options{})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, ReadTimeout: time.Minute})
+	b.Cleanup(func() { c.Close() })
+	const script = `for i=ARGV[1],ARGV[2] do
+		if i % 4 == 0 then
+			local parts = {}
+			for k=1,16 do parts[k] = redis.sha1hex(i * 16 + k) .. "abcdefghijklmnopqrstuvwx" end
+			redis.call("set", "doomed:"..i, table.concat(parts), "ex", 3600 + i)
+		else redis.call("set", "kept:"..i, "x") end end`
+	fill := func() {
+		for from := 0; from < n; from += 20_000 {
+			if err := c.Eval(context.Background(), script, nil, from, min(from+20_000, n)-1).Err(); err != nil && err != redis.Nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	rm := []string{"rm", "doomed:*", "-t", "redis://" + s.Addr, "--yes", "--pace", "max", "-q", "--journal", "none"}
+	var backed, plain []figure
+	for i := range b.N {
+		fill()
+		plain = append(plain, run(b, c, []string{program}, rm...))
+		fill()
+		file := filepath.Join(b.TempDir(), "run.backup")
+		backed = append(backed, run(b, c, []string{program}, append(rm[:len(rm):len(rm)], "--backup", file)...))
+		if left := c.DBSize(context.Background()).Val(); left != int64(n-(n+3)/4) {
+			b.Fatalf("run %d: %d keys are left of %d", i, left, n)
+		}
+	}
+	report(b, "plain", backed, plain)
+}
