@@ -136,7 +136,10 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	if err == nil && o.opened != nil {
 		err = o.opened(ctx, env, b, t)
 	}
-	if err != nil {
+	switch {
+	case err != nil && o.resume == "":
+		return errors.Join(err, o.journal.Discard())
+	case err != nil:
 		return errors.Join(err, o.journal.Close())
 	}
 	began := env.Now()

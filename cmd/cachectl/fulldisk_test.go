@@ -3,7 +3,6 @@ package main
 import (
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,9 +15,6 @@ import (
 // TestFullDisk: where the journal or the backup can grow no further the run stops, and
 // every key that is gone by then is in the journal, and comes back from the backup.
 func TestFullDisk(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no limit on the size of files there")
-	}
 	s := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--enable-debug-command", "yes"}})
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
 	defer c.Close()

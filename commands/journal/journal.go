@@ -205,6 +205,14 @@ func (j *Journal) Close() error {
 	return errors.Join(j.sync(), j.file.Close())
 }
 
+// Discard closes and removes the journal of a run in which nothing was begun.
+func (j *Journal) Discard() error {
+	if j == nil || j.file == nil {
+		return nil
+	}
+	return errors.Join(j.file.Close(), os.Remove(j.path))
+}
+
 func (j *Journal) fail(err error) error {
 	if err == nil {
 		return nil

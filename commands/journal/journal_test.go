@@ -287,12 +287,12 @@ func TestJournalRefuses(t *testing.T) {
 
 // TestFullDisk: where the journal cannot be written, no page is passed on.
 func TestFullDisk(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("no /dev/full here")
-	}
 	path := filepath.Join(t.TempDir(), "j")
 	j, err := Create(path, head, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.Open(path) // takes no writes, as a full disk does
 	if err != nil {
 		t.Fatal(err)
 	}
