@@ -3,8 +3,8 @@ package loadgen
 import "time"
 
 // Traffic describes a run's requests completely: the same Traffic is the same
-// sequence of Ops on every machine and in every version that says the same Format.
-// It is plain data, and part of a saved run.
+// sequence of Ops in every version, and on every machine but for the last bit of Exp and Log, which
+// may move one op in many millions of millions to its neighbour. It is plain data, and part of a saved run.
 type Traffic struct {
 	Seed   uint64  `json:"seed"`
 	Phases []Phase `json:"phases"` // one behind the other; the first may be a warm-up
@@ -19,7 +19,7 @@ type Traffic struct {
 type Phase struct {
 	Name    string        `json:"name,omitempty"`
 	Length  time.Duration `json:"length_ns"`
-	Rate    float64       `json:"rate"`               // requests a second at its beginning; 0: as fast as answers come (a closed loop)
+	Rate    float64       `json:"rate"`               // requests a second at its beginning; with End 0, too: as fast as answers come (a closed loop)
 	End     float64       `json:"end_rate,omitempty"` // rate at its end, reached linearly; 0: as at its beginning
 	Poisson bool          `json:"poisson,omitempty"`  // arrivals are independent of each other; else evenly spaced
 	Warmup  bool          `json:"warmup,omitempty"`   // not part of the report
@@ -28,7 +28,7 @@ type Phase struct {
 // Keys say how many keys there are and which of them a request means.
 type Keys struct {
 	N     uint64  `json:"n"`
-	Law   string  `json:"law"`             // "uniform", "zipf", "hotspot", "latest", "sequential"
+	Law   string  `json:"law"`             // one of KeyLaws
 	Theta float64 `json:"theta,omitempty"` // of zipf and latest: P(rank r) ~ 1/r^theta, any theta > 0
 	Hot   float64 `json:"hot,omitempty"`   // of hotspot: share of the keys that are hot
 	Heat  float64 `json:"heat,omitempty"`  // of hotspot: share of the requests that go to hot keys
@@ -36,10 +36,10 @@ type Keys struct {
 
 // Sizes are the law of values' sizes in bytes.
 type Sizes struct {
-	Law    string    `json:"law"` // "fixed", "range" (uniform), "lognormal", "weighted"
+	Law    string    `json:"law"` // one of SizeLaws
 	Min    int       `json:"min"` // the size, where it is fixed
 	Max    int       `json:"max,omitempty"`
-	Mean   float64   `json:"mean,omitempty"`  // lognormal
+	Mean   float64   `json:"mean,omitempty"`  // lognormal: of the law, before Min and Max cut it
 	Sigma  float64   `json:"sigma,omitempty"` // lognormal: standard deviation of the logarithm
 	Values []int     `json:"values,omitempty"`
 	Weight []float64 `json:"weights,omitempty"`
@@ -61,9 +61,3 @@ type Mix struct {
 type Shard struct {
 	Index, Of int
 }
-
-// Source brings the ops. The Traffic must be Valid.
-func (t *Traffic) Source() Source { panic("to be written") }
-
-// Valid tells what is wrong with the Traffic, in words for whoever wrote it.
-func (t *Traffic) Valid() error { panic("to be written") }
