@@ -72,7 +72,7 @@ func (a *arrivals) next() bool {
 
 // due is when the request is to be sent. The conversions forbid fused operations, which would round otherwise on some machines.
 func (a *arrivals) due() time.Duration {
-	if a.closed {
+	if a.closed || a.so == 0 {
 		return a.began
 	}
 	if a.slope == 0 {

@@ -53,11 +53,14 @@ type TTLs struct {
 
 // Mix says in which proportion requests read, write and delete.
 type Mix struct {
-	Read, Write, Remove float64
+	Read   float64 `json:"read"`
+	Write  float64 `json:"write"`
+	Remove float64 `json:"delete"`
 }
 
 // A Shard is one of several generators that share a run: the Index-th (from 0) of Of sends
 // the ops with N = Index modulo Of. Together they send exactly what one would. The zero Shard sends all.
 type Shard struct {
-	Index, Of int
+	Index int `json:"index"`
+	Of    int `json:"of"`
 }
