@@ -136,11 +136,12 @@ func (v *virtual) worked(j Job) {
 
 // tell brings an event to its process now, and whatever follows from it at once.
 func (v *virtual) tell(i in) {
-	v.hear(&i)
+	v.current = i
+	v.hear(&v.current)
 	for v.ready.len() > 0 && v.broken == nil {
-		i = *v.ready.front()
+		v.current = *v.ready.front()
 		v.ready.drop()
-		v.hear(&i)
+		v.hear(&v.current)
 	}
 }
 

@@ -38,6 +38,7 @@ type virtual struct {
 	timers    timers
 	outs      slab[out]
 	ins       slab[in]
+	current   in               // the event that is told, kept here because it goes through an interface
 	ready     ring[in]         // events that are due now
 	patience  ring[impatience] // in order
 	unserved  int
