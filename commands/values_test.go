@@ -44,12 +44,16 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestGates(t *testing.T) {
-	values := map[string]float64{"hit_rate": 0.75, "rtt_ms": 12, "memory_bytes": 2 << 20, "unknown": math.NaN()}
-	fields := []string{"hit_rate", "rtt_ms", "memory_bytes", "unknown", "absent"}
+	values := map[string]float64{"hit_rate": 0.75, "rtt_ms": 12, "memory_bytes": 2 << 20, "unknown": math.NaN(),
+		"p99": 0.012, "service_p99.9": 0.0005, "max": 2, "origin_calls_per_expiry": 2.7}
+	fields := []string{"hit_rate", "rtt_ms", "memory_bytes", "unknown", "absent", "p99", "service_p99.9", "max", "origin_calls_per_expiry"}
 	for text, fails := range map[string]bool{
 		"hit_rate < 0.8": true, "hit_rate<0.8": true, "hit_rate < 80%": true, "hit_rate < 0.7": false, "hit_rate >= 75%": true,
 		"hit_rate == 0.75": true, "hit_rate != 0.75": false, "rtt_ms > 10ms": true, "rtt_ms > 10": true, "rtt_ms > 1s": false,
 		"memory_bytes > 1MiB": true, "memory_bytes <= 1MiB": false, "unknown > 0": true, "absent < 5": true,
+		"p99 > 10ms": true, "p99>12.5ms": false, "p99_ms > 10": true, "p99_ms > 10ms": true, "p99_ms > 20": false, "p99 < 1s": true,
+		"service_p99.9 > 400us": true, "service_p99.9 >= 1ms": false, "max > 1m": false, "max > 1500ms": true,
+		"origin_calls_per_expiry > 3": false, "origin_calls_per_expiry > 2": true,
 	} {
 		g := gates{texts: []string{text}}
 		if err := g.parse(fields...); err != nil {
@@ -62,12 +66,24 @@ func TestGates(t *testing.T) {
 			t.Errorf("%q: %v, want failure %v", text, err, fails)
 		}
 	}
-	for _, text := range []string{"", "hit_rate", "hit_rate < ", "hit_rate < x", "hitrate < 1", "< 1", "rtt_ms > 1MiB", "hit_rate =< 1"} {
+	for _, text := range []string{"", "hit_rate", "hit_rate < ", "hit_rate < x", "hitrate < 1", "< 1", "rtt_ms > 1MiB", "hit_rate =< 1",
+		"p99 > 10", "p99 > 1MiB", "p99 > 10%", "p99_ms > x", "p98 > 10ms", "max > -1ms"} {
 		g := gates{texts: []string{text}}
 		var usage *usageError
 		if err := g.parse(fields...); !errors.As(err, &usage) {
 			t.Errorf("%q: %v, want a usage error", text, err)
 		}
+	}
+}
+
+// A failed check tells a latency as people read it.
+func TestGateTellsDurations(t *testing.T) {
+	g := gates{texts: []string{"p99 > 10ms"}}
+	if err := g.parse("p99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.check(map[string]float64{"p99": 0.0123}); err == nil || err.Error() != "check failed: p99 is 12.3ms (--fail-if 'p99 > 10ms')" {
+		t.Error(err)
 	}
 }
 
