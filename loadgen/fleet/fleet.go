@@ -99,7 +99,7 @@ type Action struct {
 	Key   Key
 	Tag   uint8
 	Value Value
-	TTL   time.Duration // Set, Add, Lease (time to bring a value), Invalidate (how long it stays as stale; 0: as long as it would have): 0 is none
+	TTL   time.Duration // Set, Add, Lease (time to bring a value), Invalidate (how long it stays as stale; 0: as long as it would have): 0 is none. Get: what it finds lives so long from now on (GETEX, gat); 0 leaves it as it is
 	For   time.Duration // Wait (a microsecond at least); Lease: win early with less than this left; 0: never
 	Token uint64        // Add and Release: whose lock it is
 	As    Served        // Serve
@@ -118,11 +118,11 @@ const (
 	Release                      // the key's lock if Token holds it (compare and delete)
 	Lease                        // memcached's meta lease: Hit, Won (bring a value: Set with the CAS, or Delete with it) or Busy
 	Fetch                        // the key's value from the origin
-	Commit                       // a new version of the key to the origin; Value.Version > 0: this one (write-behind, which numbers its own)
+	Commit                       // a new version of the key to the origin; Value.Version > 0: this one (write-behind, which numbers its own), and no change if the origin has a newer one
 	Wait                         // Woke after For
 	Serve                        // answers the request with Value
 	Publish                      // tells all processes, this one too, that the key is at Value.Version; not answered
-	Lose                         // tells the ledger that an acknowledged write is gone (Value.Version); not answered
+	Lose                         // tells the ledger that a write is gone (Value.Version) that was acknowledged at Value.Read; Tag tells one that a later write, gone too, had replaced; not answered
 )
 
 // Served says from where a request was served. The ledger judges by the version whether it was stale.
