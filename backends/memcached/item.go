@@ -33,9 +33,9 @@ type item struct {
 const maxKey = 250
 
 // checkKey refuses what cannot be a key, before anything is written.
-func checkKey(key string) error {
+func checkKey[K string | []byte](key K) error {
 	switch {
-	case key == "":
+	case len(key) == 0:
 		return errors.New("a key of memcached has at least 1 byte")
 	case len(key) > maxKey:
 		return fmt.Errorf("the key has %d bytes: memcached takes %d", len(key), maxKey)
@@ -45,7 +45,7 @@ func checkKey(key string) error {
 
 // plain tells whether the text protocol can carry key as it is. gomemcache
 // draws the line at the same place.
-func plain(key string) bool {
+func plain[K string | []byte](key K) bool {
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] == 0x7f {
 			return false
@@ -57,7 +57,7 @@ func plain(key string) bool {
 // address writes key as the meta commands take it: as it is, or as base64 with
 // the flag b behind it (protocol.txt, "Meta Commands"; from 1.6.10). Both name
 // the same item, whatever protocol stored it.
-func address(to []byte, key string) (out []byte, flag string) {
+func address[K string | []byte](to []byte, key K) (out []byte, flag string) {
 	if plain(key) {
 		return append(to, key...), ""
 	}
@@ -69,7 +69,7 @@ var errTooLongForBase64 = fmt.Errorf("the key has bytes that only base64 can car
 // addressable refuses keys that no text command reaches: as base64 they exceed
 // what the server takes for a key (measured on 1.6.18 and 1.6.38). Such keys
 // come from the binary protocol; dumps list them.
-func addressable(key string) error {
+func addressable[K string | []byte](key K) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"strconv"
 	"time"
@@ -55,7 +54,7 @@ func (c *cache) getFrom(ctx context.Context, n *node, key string) ([]byte, error
 // home is where gomemcache would put a key. An application whose client hashes
 // otherwise has it elsewhere, so nothing rests on this but where a new key goes.
 func (c *cache) home(key string) *node {
-	return c.nodes[crc32.ChecksumIEEE([]byte(key))%uint32(len(c.nodes))]
+	return c.nodes[homeOf([]byte(key), len(c.nodes))]
 }
 
 // Set writes a value to every node that holds the key, and to its home where
