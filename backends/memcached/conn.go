@@ -138,6 +138,7 @@ func (n *node) dial(ctx context.Context) (*conn, error) {
 	}
 	if n.tls != nil {
 		conf := n.tls.Clone()
+		conf.DynamicRecordSizingDisabled = true
 		if conf.ServerName == "" {
 			conf.ServerName, _, _ = net.SplitHostPort(n.addr)
 		}
@@ -146,7 +147,7 @@ func (n *node) dial(ctx context.Context) (*conn, error) {
 			raw.Close()
 			return nil, err
 		}
-		raw = secure
+		raw = &recordConn{Conn: secure}
 	}
 	c := &conn{Conn: raw, r: bufio.NewReaderSize(raw, longestLine), timeout: n.timeout}
 	disarm := c.arm(ctx)
