@@ -20,9 +20,8 @@ func Catalogue() []Choice {
 			return newPlain(o, r)
 		})},
 		{"singleflight", "one fetch a key and process at a time, the other misses of the process wait for it", hard(func(o Options, r *rand.Rand) Strategy {
-			s := newPlain(o, r)
-			s.coalesce = true
-			return s
+			o.Coalesce = true
+			return newPlain(o, r)
 		})},
 		{"lock", "one fetch a key at a time, by who gets a lock in the cache; the others poll", hard(func(o Options, r *rand.Rand) Strategy {
 			return newLocked(o, r)
@@ -48,8 +47,9 @@ func Catalogue() []Choice {
 			return s
 		})},
 		{"swr-local", "as swr, but each process refreshes for itself, without a lock", kept(func(o Options, r *rand.Rand) Strategy {
+			o.Coalesce = true
 			s := newPlain(o, r)
-			s.fresh, s.background, s.coalesce = soft, true, true
+			s.fresh, s.background = soft, true
 			return s
 		})},
 		{"stale-if-error", "values are kept past their TTL and served stale if they cannot be fetched", kept(func(o Options, r *rand.Rand) Strategy {

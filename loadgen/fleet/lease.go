@@ -52,10 +52,6 @@ func (s *leased) ask(e *Event, do *Actions) {
 }
 
 func (s *leased) answered(e *Event, n *leaseNote, do *Actions) {
-	if e.Answer == Won || e.Answer == Failed {
-		n.cas, n.stub = e.Value.CAS, e.Answer == Won && e.Value.Version == 0
-		defer do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key})
-	}
 	switch {
 	case e.Value.Version != 0:
 		n.served = true
@@ -67,12 +63,16 @@ func (s *leased) answered(e *Event, n *leaseNote, do *Actions) {
 			as = FromOther
 		}
 		do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: e.Value, As: as})
-	case e.Answer != Busy:
+	case e.Answer == Won || e.Answer == Failed:
 	case n.gone:
 		do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, As: WithError})
 	default:
 		n.waited = true
 		do.Add(Action{Kind: Wait, Req: e.Req, Key: e.Key, For: s.Poll})
+	}
+	if e.Answer == Won || e.Answer == Failed {
+		n.cas, n.stub = e.Value.CAS, e.Answer == Won && e.Value.Version == 0
+		do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 type Options struct {
 	Lifetime
 	DropLate bool          `json:"drop_late,omitempty"` // a value that comes when the client has given up is thrown away, as by who cancels its work with its request
+	Coalesce bool          `json:"coalesce,omitempty"`  // without a lock: one fetch a key and process at a time, the others wait for it
 	Beta     float64       `json:"beta,omitempty"`      // XFetch: above 1 it refreshes earlier
 	Lock     time.Duration `json:"lock_ns,omitempty"`   // how long a lock or a lease holds
 	Poll     time.Duration `json:"poll_ns,omitempty"`   // how often who waits for a lock looks again

@@ -6,7 +6,6 @@ import "math/rand/v2"
 type plain struct {
 	reader
 	fresh      freshness
-	coalesce   bool // within the process, one fetch a key at a time; the others wait for it
 	background bool // what is not fresh is served at once, and refreshed behind that
 	flights    map[Key]flight
 	notes      slots[plainNote]
@@ -59,14 +58,14 @@ func (s *plain) got(e *Event, do *Actions) {
 			spare(e.Now, e.Req, e.Key, &e.Value, do)
 		}
 	}
-	if s.coalesce && s.join(e) {
+	if s.Coalesce && s.join(e, do) {
 		return
 	}
 	do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key})
 }
 
-// join waits for a fetch that is under way, or registers one that begins.
-func (s *plain) join(e *Event) bool {
+// join waits for a fetch that is under way, unless there is something fresh to serve, or registers one that begins.
+func (s *plain) join(e *Event, do *Actions) bool {
 	f, under := s.flights[e.Key]
 	if !under {
 		if s.flights == nil {
@@ -75,7 +74,12 @@ func (s *plain) join(e *Event) bool {
 		s.flights[e.Key] = flight{}
 		return false
 	}
-	if s.notes.at(e.Req).served {
+	n := s.notes.at(e.Req)
+	if n.served {
+		return true
+	}
+	if n.value.Version != 0 && soft(e.Now, &n.value, nil) {
+		spare(e.Now, e.Req, e.Key, &n.value, do)
 		return true
 	}
 	if f.first == 0 {
@@ -93,7 +97,7 @@ func (s *plain) fetched(e *Event, do *Actions) {
 		s.fill(e, 0, do)
 	}
 	s.serve(e, e.Req, FromOrigin, do)
-	if !s.coalesce {
+	if !s.Coalesce {
 		return
 	}
 	f := s.flights[e.Key]

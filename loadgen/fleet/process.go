@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -72,6 +73,10 @@ func (p *process) ticket(q Req) *Ticket {
 }
 
 func (v *virtual) arrive(op *loadgen.Op) {
+	if op.Key > math.MaxUint32 {
+		v.broken = fmt.Errorf("fleet: key number %d is beyond 2^32", op.Key)
+		return
+	}
 	n := uint32(v.assign.Uint64() >> 32 * uint64(v.Processes) >> 32)
 	p := &v.processes[n]
 	q, r := p.take()
