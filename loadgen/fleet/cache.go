@@ -60,6 +60,9 @@ func (c *cache) do(now time.Duration, a *Action, e *Event) {
 			e.Answer = Miss
 			return
 		}
+		if a.TTL > 0 {
+			it.value.Expires = now + a.TTL
+		}
 		e.Answer, e.Value, e.Stale = Hit, it.value, it.stale
 		c.touch(a.Key, it)
 	case Set:

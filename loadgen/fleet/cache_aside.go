@@ -49,7 +49,7 @@ type writes struct {
 	order  WriteOrder
 	again  time.Duration
 	stamps stamps
-	made   byReq // the version that each writes or wrote; 0: the origin is to number it
+	made   slots[uint64] // the version that each writes or wrote; 0: the origin is to number it
 
 	done func(e *Event, v Value, do *Actions) // v of e.Key was committed and the shared cache told
 }
@@ -77,11 +77,11 @@ func (w *writes) next(e *Event, do *Actions, r *reads) bool {
 func (w *writes) begin(e *Event, do *Actions, r *reads) {
 	switch w.order {
 	case DeleteBefore, DeleteTwice:
-		w.made.set(e.Req, 0)
+		*w.made.at(e.Req) = 0
 		do.Add(Action{Kind: Delete, Req: e.Req, Key: e.Key, Tag: tagBefore})
 	case SetBefore:
 		v := Value{Version: w.stamps.next(e.Now), Read: e.Now}
-		w.made.set(e.Req, v.Version)
+		*w.made.at(e.Req) = v.Version
 		do.Add(Action{Kind: Set, Req: e.Req, Key: e.Key, Tag: tagBefore, Value: v, TTL: r.ttl()})
 	default:
 		do.Add(Action{Kind: Commit, Req: e.Req, Key: e.Key, Tag: tagCommit})
@@ -93,7 +93,7 @@ func (w *writes) committed(e *Event, do *Actions, r *reads) {
 		do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, As: WithError})
 		return
 	}
-	w.made.set(e.Req, e.Value.Version)
+	*w.made.at(e.Req) = e.Value.Version
 	switch w.order {
 	case DeleteAfter:
 		do.Add(Action{Kind: Delete, Req: e.Req, Key: e.Key, Tag: tagAfter})

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -28,6 +29,8 @@ type Config struct {
 	Messages Law           // from a Publish to each Heard
 	Missed   float64       // share of the messages that a process does not hear
 	Crashes  float64       // share of the locks and leases whose winner crashes, with all its requests, when it hears that it won
+
+	Deaths float64 // crashes a second of each process, at random, with all its requests and all that is in its memory
 
 	Triggers []Trigger
 	Rule     RecoveryRule
@@ -107,6 +110,8 @@ func (c *Config) Valid() error {
 		return fmt.Errorf("%d processes, room for %d keys, %d cycles not counted: none may be negative", c.Processes, c.Capacity, c.Skip)
 	case c.Length <= 0 || c.Warmup < 0 || c.Warmup >= c.Length || c.Patience < 0:
 		return fmt.Errorf("length %v, warm-up %v, patience %v do not make a run", c.Length, c.Warmup, c.Patience)
+	case !(c.Deaths >= 0) || math.IsInf(c.Deaths, 0):
+		return fmt.Errorf("%v crashes a second", c.Deaths)
 	case !(c.Missed >= 0 && c.Missed <= 1) || !(c.Crashes >= 0 && c.Crashes <= 1):
 		return fmt.Errorf("messages missed %v, winners crashed %v: shares are from 0 to 1", c.Missed, c.Crashes)
 	}

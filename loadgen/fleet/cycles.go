@@ -129,12 +129,18 @@ func (l *Ledger) serve(now time.Duration, t *Ticket, a *Action) {
 	if t.Write || a.As == WithError {
 		return
 	}
+	if k.truth != nil && a.Value.Version > k.latest && counts {
+		l.report.Consistency.Ahead++
+	}
 	if a.Value.Version < k.latest {
+		over := k.truth.known.after(a.Value.Version)
+		over.passed = now
 		tick := l.tick(now)
 		tick.Stale++
 		if counts {
 			l.report.Stale.Reads++
-			l.report.Stale.Age.Add(now - k.truth.known.overtaken(a.Value.Version))
+			l.report.Consistency.Stale[a.As]++
+			l.report.Stale.Age.Add(now - over.at)
 		}
 	}
 	if a.As == FromStale && counts {
@@ -203,7 +209,7 @@ func (l *Ledger) Commit(now time.Duration, key Key, version uint64) uint64 {
 
 func (l *Ledger) known(now time.Duration, k *account, version uint64) {
 	if version > k.latest {
-		k.truth.known.add(version, now)
+		l.becomes(now, k, version)
 		k.latest = version
 	}
 }
@@ -216,15 +222,6 @@ func (l *Ledger) acknowledged(now time.Duration, a *Action) {
 	k := l.keys.at(a.Key)
 	l.written(k)
 	l.known(now, k, a.Value.Version)
-}
-
-func (l *Ledger) lose(a *Action) {
-	l.report.Lost++
-	k := l.keys.at(a.Key)
-	if h := l.written(k); a.Value.Version > h.committed.latest() && a.Value.Version <= k.latest {
-		h.known.withdraw(max(a.Value.Version-1, h.committed.latest()))
-		k.latest = h.known.latest()
-	}
 }
 
 // Version is the origin's version of a key at a time that is not long past.

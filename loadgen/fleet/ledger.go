@@ -130,7 +130,7 @@ func (l *Ledger) Do(now time.Duration, t *Ticket, a *Action) {
 			l.report.Origin.LateStored++
 		}
 	case Lose:
-		l.lose(a)
+		l.lose(now, a)
 	}
 }
 
@@ -203,7 +203,11 @@ func (l *Ledger) answered(t *Ticket, e *Event) {
 			return
 		}
 		cache.Sets++
-		l.stored(e.Now, l.keys.at(e.Key), &e.Value)
+		k := l.keys.at(e.Key)
+		l.stored(e.Now, k, &e.Value)
+		if t == nil || !t.Write {
+			l.filled(e, k)
+		}
 	case Delete, Invalidate:
 		if e.Answer == No {
 			cache.Denied++
@@ -248,7 +252,7 @@ func (l *Ledger) Load(key Key, v *Value) { l.stored(0, l.keys.at(key), v) }
 // Trigger notes what happened to the whole.
 func (l *Ledger) Trigger(t Trigger) {
 	l.past = append(l.past, t)
-	if t.Do != Outage {
+	if t.Do == Flush || t.Do == Expire {
 		l.flushed = t.At
 	}
 }
@@ -258,6 +262,7 @@ func (l *Ledger) Report() *Report {
 	l.reads.flush()
 	r := &l.report
 	l.keys.all(func(_ Key, k *account) {
+		l.windows(k)
 		if k.flight > 0 && k.counted {
 			r.Cycles.Unfinished++
 		}

@@ -10,8 +10,8 @@ import (
 
 const ms = time.Millisecond
 
-// a step is an event fed by hand and the actions that it must bring, written as said writes them.
-type step struct {
+// a turn is an event fed by hand and the actions that it must bring, written as said writes them.
+type turn struct {
 	e    Event
 	want string
 }
@@ -42,7 +42,7 @@ func said(actions []Action) string {
 }
 
 // walk feeds the steps to a process made by m; an event that answers an action gets that action's tag, by the last that fits.
-func walk(t *testing.T, m Maker, steps []step) {
+func walk(t *testing.T, m Maker, steps []turn) {
 	t.Helper()
 	p := m(3, rand.New(rand.NewPCG(1, 2)))
 	var do Actions
@@ -91,36 +91,36 @@ func TestCacheAsideSteps(t *testing.T) {
 	coalesced, leased := how, how
 	coalesced.Coalesce = true
 	leased.Lease, leased.Poll = time.Second, 5*ms
-	miss := []step{
+	miss := []turn{
 		{read(1, 7), "get 1/7"},
 		{answer(Get, 1, 7, Miss, 0), "fetch 1/7"},
 	}
 	for name, c := range map[string]struct {
 		m     Maker
-		steps []step
+		steps []turn
 	}{
-		"hit": {CacheAside{Reading: how}.Maker(), []step{
+		"hit": {CacheAside{Reading: how}.Maker(), []turn{
 			{read(1, 7), "get 1/7"},
 			{answer(Get, 1, 7, Hit, 4), "serve 1/7 cache v4"}}},
-		"sliding": {CacheAside{Reading: Reading{TTL: time.Second, Sliding: true}}.Maker(), []step{
+		"sliding": {CacheAside{Reading: Reading{TTL: time.Second, Sliding: true}}.Maker(), []turn{
 			{read(1, 7), "get 1/7 1s"}}},
 		"every miss fetches": {CacheAside{Reading: how}.Maker(), append(miss[:2:2],
-			step{read(2, 7), "get 2/7"},
-			step{answer(Get, 2, 7, Miss, 0), "fetch 2/7"},
-			step{fetched(2, 7, 5), "set 2/7 v5 10s; serve 2/7 origin v5"},
-			step{fetched(1, 7, 5), "set 1/7 v5 10s; serve 1/7 origin v5"},
-			step{answer(Set, 1, 7, OK, 5), ""})},
+			turn{read(2, 7), "get 2/7"},
+			turn{answer(Get, 2, 7, Miss, 0), "fetch 2/7"},
+			turn{fetched(2, 7, 5), "set 2/7 v5 10s; serve 2/7 origin v5"},
+			turn{fetched(1, 7, 5), "set 1/7 v5 10s; serve 1/7 origin v5"},
+			turn{answer(Set, 1, 7, OK, 5), ""})},
 		"one fetch a process": {CacheAside{Reading: coalesced}.Maker(), append(miss[:2:2],
-			step{read(2, 7), "get 2/7"},
-			step{answer(Get, 2, 7, Miss, 0), ""},
-			step{fetched(1, 7, 5), "set 1/7 v5 10s; serve 1/7 origin v5; serve 2/7 other v5"})},
+			turn{read(2, 7), "get 2/7"},
+			turn{answer(Get, 2, 7, Miss, 0), ""},
+			turn{fetched(1, 7, 5), "set 1/7 v5 10s; serve 1/7 origin v5; serve 2/7 other v5"})},
 		"a fetch that fails": {CacheAside{Reading: coalesced}.Maker(), append(miss[:2:2],
-			step{read(2, 7), "get 2/7"},
-			step{answer(Get, 2, 7, Failed, 0), ""},
-			step{Event{Kind: Fetched, Req: 1, Key: 7, Answer: Failed}, "serve 1/7 error; serve 2/7 error"},
-			step{read(3, 7), "get 3/7"},
-			step{answer(Get, 3, 7, Miss, 0), "fetch 3/7"})},
-		"lease": {CacheAside{Reading: leased}.Maker(), []step{
+			turn{read(2, 7), "get 2/7"},
+			turn{answer(Get, 2, 7, Failed, 0), ""},
+			turn{Event{Kind: Fetched, Req: 1, Key: 7, Answer: Failed}, "serve 1/7 error; serve 2/7 error"},
+			turn{read(3, 7), "get 3/7"},
+			turn{answer(Get, 3, 7, Miss, 0), "fetch 3/7"})},
+		"lease": {CacheAside{Reading: leased}.Maker(), []turn{
 			{read(1, 7), "lease 1/7 1s"},
 			{Event{Kind: Answered, Of: Lease, Req: 1, Key: 7, Answer: Won, Value: Value{CAS: 9}}, "fetch 1/7"},
 			{read(2, 7), "lease 2/7 1s"},
@@ -128,36 +128,36 @@ func TestCacheAsideSteps(t *testing.T) {
 			{fetched(1, 7, 5), "set 1/7 v5 cas9 10s; serve 1/7 origin v5"},
 			{Event{Kind: Woke, Of: Wait, Req: 2, Key: 7}, "lease 2/7 1s"},
 			{answer(Lease, 2, 7, Hit, 5), "serve 2/7 cache v5"}}},
-		"a lease is given back": {CacheAside{Reading: leased}.Maker(), []step{
+		"a lease is given back": {CacheAside{Reading: leased}.Maker(), []turn{
 			{read(1, 7), "lease 1/7 1s"},
 			{Event{Kind: Answered, Of: Lease, Req: 1, Key: 7, Answer: Won, Value: Value{CAS: 9}}, "fetch 1/7"},
 			{Event{Kind: Fetched, Req: 1, Key: 7, Answer: Failed}, "delete 1/7 cas9; serve 1/7 error"}}},
-		"no fill without a lease": {CacheAside{Reading: leased}.Maker(), []step{
+		"no fill without a lease": {CacheAside{Reading: leased}.Maker(), []turn{
 			{read(1, 7), "lease 1/7 1s"},
 			{answer(Lease, 1, 7, Failed, 0), "fetch 1/7"},
 			{fetched(1, 7, 5), "serve 1/7 origin v5"}}},
-		"write": {CacheAside{Reading: how}.Maker(), []step{
+		"write": {CacheAside{Reading: how}.Maker(), []turn{
 			{write(1, 7), "commit 1/7"},
 			{committed(1, 7, 5), "delete 1/7"},
 			{answer(Delete, 1, 7, Failed, 0), "serve 1/7 written v5"}}},
-		"write refused": {CacheAside{Reading: how}.Maker(), []step{
+		"write refused": {CacheAside{Reading: how}.Maker(), []turn{
 			{write(1, 7), "commit 1/7"},
 			{Event{Kind: Committed, Req: 1, Key: 7, Answer: Failed}, "serve 1/7 error"}}},
-		"delete before": {CacheAside{Reading: how, Order: DeleteBefore}.Maker(), []step{
+		"delete before": {CacheAside{Reading: how, Order: DeleteBefore}.Maker(), []turn{
 			{write(1, 7), "delete 1/7"},
 			{answer(Delete, 1, 7, OK, 0), "commit 1/7"},
 			{committed(1, 7, 5), "serve 1/7 written v5"}}},
-		"double delete": {CacheAside{Reading: how, Order: DeleteTwice, Again: 500 * ms}.Maker(), []step{
+		"double delete": {CacheAside{Reading: how, Order: DeleteTwice, Again: 500 * ms}.Maker(), []turn{
 			{write(1, 7), "delete 1/7"},
 			{answer(Delete, 1, 7, OK, 0), "commit 1/7"},
 			{committed(1, 7, 5), "wait 0/7 500ms; serve 1/7 written v5"},
 			{Event{Kind: Woke, Of: Wait, Key: 7}, "delete 0/7"},
 			{answer(Delete, 0, 7, OK, 0), ""}}},
-		"write-through": {WriteThrough{Reading: how}.Maker(), []step{
+		"write-through": {WriteThrough{Reading: how}.Maker(), []turn{
 			{write(1, 7), "commit 1/7"},
 			{committed(1, 7, 5), "set 1/7 v5 10s"},
 			{answer(Set, 1, 7, OK, 5), "serve 1/7 written v5"}}},
-		"write-through, the wrong way round": {WriteThrough{Reading: how, CacheFirst: true}.Maker(), []step{
+		"write-through, the wrong way round": {WriteThrough{Reading: how, CacheFirst: true}.Maker(), []turn{
 			{at(5, write(1, 7)), fmt.Sprintf("set 1/7 v%d 10s", 5<<12+3)},
 			{at(6, answer(Set, 1, 7, OK, 5<<12+3)), fmt.Sprintf("commit 1/7 v%d", 5<<12+3)},
 			{at(9, committed(1, 7, 5<<12+3)), fmt.Sprintf("serve 1/7 written v%d", 5<<12+3)}}},
@@ -173,7 +173,7 @@ func TestRefreshAheadSteps(t *testing.T) {
 		e.Value.Expires = time.Minute + left
 		return e
 	}
-	walk(t, o.Maker(), []step{
+	walk(t, o.Maker(), []turn{
 		{read(1, 7), "get 1/7"},
 		{hit(1, 2*time.Second), "serve 1/7 cache v4"},
 		{hit(1, 2*time.Second-1), "serve 1/7 cache v4; fetch 0/7"},
@@ -185,7 +185,7 @@ func TestRefreshAheadSteps(t *testing.T) {
 		{hit(1, time.Second), "serve 1/7 cache v4; fetch 0/7"},
 	})
 	o.Lock = 3 * time.Second
-	walk(t, o.Maker(), []step{
+	walk(t, o.Maker(), []turn{
 		{read(1, 7), "get 1/7"},
 		{hit(1, time.Second), "serve 1/7 cache v4; add 0/7 3s"},
 		{answer(Add, 0, 7, No, 0), ""},
@@ -202,7 +202,7 @@ func TestWriteBehindSteps(t *testing.T) {
 	v := func(now time.Duration) uint64 { return uint64(now)<<12 + 3 }
 	p := WriteBehind{Reading: Reading{TTL: time.Minute}, Flush: time.Hour, Batch: 2}
 	t.Run("ticks", func(t *testing.T) {
-		walk(t, WriteBehind{Flush: 1}.Maker(), []step{
+		walk(t, WriteBehind{Flush: 1}.Maker(), []turn{
 			{at(100, write(1, 7)), fmt.Sprintf("set 1/7 v%d; wait 0/0 1ns", v(100))},
 			{at(101, answer(Set, 1, 7, OK, 0)), fmt.Sprintf("serve 1/7 written v%d", v(100))},
 			{at(102, write(2, 7)), fmt.Sprintf("set 2/7 v%d", v(102))},
@@ -220,7 +220,7 @@ func TestWriteBehindSteps(t *testing.T) {
 		m := p.Maker()
 		first := m(3, rand.New(rand.NewPCG(1, 2))).(*behind)
 		tick := fmt.Sprint(time.Hour - (100+first.phase)%time.Hour)
-		walk(t, m, []step{
+		walk(t, m, []turn{
 			{at(100, write(1, 7)), fmt.Sprintf("set 1/7 v%d 1m0s; wait 0/0 %s", v(100), tick)},
 			{read(2, 7), "get 2/7"},
 			{answer(Get, 2, 7, Miss, 0), fmt.Sprintf("set 2/7 v%d 1m0s; serve 2/7 local v%d", v(100), v(100))},
@@ -245,17 +245,17 @@ func TestTwoLayersSteps(t *testing.T) {
 	heard := func(now time.Duration, k Key, version uint64) Event {
 		return Event{Kind: Heard, Now: now, Key: k, Value: Value{Version: version}}
 	}
-	get := func(now time.Duration, k Key, version uint64) []step {
-		return []step{
+	get := func(now time.Duration, k Key, version uint64) []turn {
+		return []turn{
 			{at(now, read(1, k)), fmt.Sprintf("get 1/%d", k)},
 			{at(now, answer(Get, 1, k, Hit, version)), fmt.Sprintf("serve 1/%d cache v%d", k, version)},
 		}
 	}
-	local := func(now time.Duration, k Key, version uint64) []step {
-		return []step{{at(now, read(1, k)), fmt.Sprintf("serve 1/%d local v%d", k, version)}}
+	local := func(now time.Duration, k Key, version uint64) []turn {
+		return []turn{{at(now, read(1, k)), fmt.Sprintf("serve 1/%d local v%d", k, version)}}
 	}
-	var steps []step
-	for _, s := range [][]step{
+	var steps []turn
+	for _, s := range [][]turn{
 		get(1, 7, 4), local(2, 7, 4), local(time.Second, 7, 4),
 		get(time.Second+1, 7, 4),                                       // its time is over
 		{{heard(time.Second+2, 7, 4), ""}}, local(time.Second+3, 7, 4), // nothing new

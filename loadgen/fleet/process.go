@@ -170,7 +170,8 @@ func (v *virtual) hear(i *in) {
 	}
 	if v.Crashes > 0 && e.Kind == Answered && (e.Of == Add && e.Answer == OK || e.Of == Lease && e.Answer == Won) &&
 		v.crashes.Float64() < v.Crashes {
-		v.crash(i.process, p)
+		v.ledger.Winner(v.now)
+		v.crash(i.process)
 		return
 	}
 	v.do.Reset()
@@ -186,8 +187,9 @@ func (v *virtual) hear(i *in) {
 	p.settle(e.Req)
 }
 
-func (v *virtual) crash(n uint32, p *process) {
-	v.ledger.Winner(v.now)
+func (v *virtual) crash(n uint32) {
+	p := &v.processes[n]
+	v.ledger.Death(v.now)
 	v.do.Reset()
 	p.strategy.Next(&Event{Kind: Crashed, Now: v.now}, &v.do)
 	for i := range v.do.list {

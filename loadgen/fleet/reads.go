@@ -11,7 +11,7 @@ import (
 // stale-set race), unless fills go by lease.
 type Reading struct {
 	TTL      time.Duration // of fills; 0: they stay until they are deleted
-	Jitter   float64       // each TTL is drawn from TTL*(1-Jitter) to TTL
+	Jitter   float64       // each TTL is drawn from TTL*(1-Jitter) to TTL*(1+Jitter)
 	Sliding  bool          // a hit gives the value its TTL anew
 	Coalesce bool          // one fetch of a key at a time in each process; who misses it meanwhile waits
 	Lease    time.Duration // > 0: a fill needs a lease, and this is the time it gives to bring the value; a Delete takes it away
@@ -32,22 +32,12 @@ const (
 	tagReplaced              // Lose of a write that a later one had replaced, which is lost too
 )
 
-// byReq keeps a number for each request in flight.
-type byReq []uint64
-
-func (b *byReq) set(q Req, n uint64) {
-	for int(q) >= len(*b) {
-		*b = append(*b, 0)
-	}
-	(*b)[q] = n
-}
-
 // reads is the read side of one process.
 type reads struct {
 	Reading
 	random  *rand.Rand
 	flights map[Key][]Req // of the fetches under way: the requests that wait for them
-	leases  byReq         // the CAS that each holds, 0 for none
+	leases  slots[uint64] // the CAS that each holds, 0 for none
 
 	onHit func(e *Event, do *Actions) // a read found e.Value in the shared cache
 	learn func(e *Event)              // e.Value came from the cache or the origin
@@ -59,10 +49,8 @@ func newReads(how Reading, random *rand.Rand) reads {
 
 // ttl is the TTL of one fill.
 func (r *reads) ttl() time.Duration {
-	if r.Jitter == 0 {
-		return r.TTL
-	}
-	return r.TTL - time.Duration(r.random.Float64()*r.Jitter*float64(r.TTL))
+	ttl, _ := (&Lifetime{TTL: r.TTL, Jitter: r.Jitter}).Draw(0, r.random)
+	return ttl
 }
 
 // next takes the events of reads.
@@ -101,12 +89,12 @@ func (r *reads) answered(e *Event, do *Actions) {
 			r.onHit(e, do)
 		}
 	case Won:
-		r.leases.set(e.Req, e.Value.CAS)
+		*r.leases.at(e.Req) = e.Value.CAS
 		do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key, Tag: tagRead})
 	case Busy:
 		do.Add(Action{Kind: Wait, Req: e.Req, Key: e.Key, Tag: tagRead, For: r.Poll})
 	default: // a cache that fails is a cache that has nothing
-		r.leases.set(e.Req, 0)
+		*r.leases.at(e.Req) = 0
 		r.missed(e, do)
 	}
 }

@@ -26,15 +26,16 @@ type Report struct {
 	Window  loadgen.Histogram `json:"window_latency"` // of those among them that came while the key was missing
 	Writing loadgen.Histogram `json:"write_latency"`  // of writes
 
-	Cycles Cycles       `json:"cycles"`
-	Origin OriginTally  `json:"origin"`
-	Cache  CacheTally   `json:"cache"`
-	Locks  LockTally    `json:"locks"`
-	Stale  StaleTally   `json:"stale"`
-	Lost   uint64       `json:"lost"`  // acknowledged writes that are gone
-	Ticks  []Tick       `json:"ticks"` // one a second since the start
-	After  []Aftermath  `json:"after"` // of each trigger of each run, in order
-	Rule   RecoveryRule `json:"recovery_rule"`
+	Cycles      Cycles       `json:"cycles"`
+	Origin      OriginTally  `json:"origin"`
+	Cache       CacheTally   `json:"cache"`
+	Locks       LockTally    `json:"locks"`
+	Stale       StaleTally   `json:"stale"`
+	Lost        uint64       `json:"lost"` // acknowledged writes that are gone
+	Consistency Consistency  `json:"consistency"`
+	Ticks       []Tick       `json:"ticks"` // one a second since the start
+	After       []Aftermath  `json:"after"` // of each trigger of each run, in order
+	Rule        RecoveryRule `json:"recovery_rule"`
 	// Overloaded is how many runs ended with an origin that had had all its servers busy for the last ten
 	// seconds without a break while requests failed: load that its clients cannot use.
 	Overloaded int `json:"overloaded"`
@@ -183,6 +184,7 @@ func (r *Report) Merge(other *Report) {
 	r.Origin.merge(&other.Origin)
 	r.Cache.merge(&other.Cache)
 	r.Locks.merge(&other.Locks)
+	r.Consistency.merge(&other.Consistency)
 	r.Stale.Reads += other.Stale.Reads
 	r.Stale.Age.Merge(&other.Stale.Age)
 	r.Stale.Past.Merge(&other.Stale.Past)

@@ -18,13 +18,14 @@ const (
 	Flush  = "flush"  // all of our keys, locks and leases are removed from the cache
 	Expire = "expire" // all TTLs end at once: values with a soft TTL go past it, others go, and what has no TTL stays
 	Outage = "outage" // fetches and commits that end within For fail
+	Crash  = "crash"  // one of the processes crashes, each as likely, with all its requests and all that is in its memory
 )
 
 // Valid tells what is wrong with the trigger.
 func (t *Trigger) Valid() error {
 	switch {
-	case !slices.Contains([]string{Flush, Expire, Outage}, t.Do):
-		return fmt.Errorf("trigger %q: there are flush, expire and outage", t.Do)
+	case !slices.Contains([]string{Flush, Expire, Outage, Crash}, t.Do):
+		return fmt.Errorf("trigger %q: there are flush, expire, outage and crash", t.Do)
 	case t.At < 0 || t.For < 0:
 		return fmt.Errorf("trigger %s: negative time", t.Do)
 	case t.Do == Outage && t.For == 0:

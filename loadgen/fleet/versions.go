@@ -7,11 +7,14 @@ import "time"
 type history struct {
 	steps []step
 	lost  bool // it has forgotten some
+
+	passed time.Duration // as of the steps, of those forgotten
 }
 
 type step struct {
 	version uint64
 	at      time.Duration
+	passed  time.Duration // the last time that the version before it was served, if it was after at
 }
 
 // remembered bounds the memory of a key that is written often. Ages of answers older than so many
@@ -30,7 +33,7 @@ func (h *history) add(version uint64, at time.Duration) {
 		h.steps = h.steps[:copy(h.steps, h.steps[remembered/2:])]
 		h.lost = true
 	}
-	h.steps = append(h.steps, step{version, at})
+	h.steps = append(h.steps, step{version: version, at: at})
 }
 
 // at is the version that was the latest then.
@@ -46,8 +49,8 @@ func (h *history) at(then time.Duration) uint64 {
 	return 1
 }
 
-// overtaken is when a version stopped being the latest. It must not be the latest.
-func (h *history) overtaken(version uint64) time.Duration {
+// after is the step that ended a version. It must not be the latest.
+func (h *history) after(version uint64) *step {
 	low, high := 0, len(h.steps)-1
 	for low < high {
 		if mid := (low + high) / 2; h.steps[mid].version > version {
@@ -56,12 +59,5 @@ func (h *history) overtaken(version uint64) time.Duration {
 			low = mid + 1
 		}
 	}
-	return h.steps[low].at
-}
-
-// withdraw forgets all versions beyond this one.
-func (h *history) withdraw(beyond uint64) {
-	for len(h.steps) > 0 && h.steps[len(h.steps)-1].version > beyond {
-		h.steps = h.steps[:len(h.steps)-1]
-	}
+	return &h.steps[low]
 }

@@ -49,6 +49,7 @@ type virtual struct {
 	network   *rand.Rand
 	messages  *rand.Rand
 	crashes   *rand.Rand
+	dies      time.Duration // when the next process crashes for no reason, where they do
 }
 
 // An out is an action on its way to the cache or at the origin.
@@ -121,6 +122,7 @@ func (v *virtual) load() {
 const (
 	nothing = iota
 	trigger
+	death
 	arrival
 	origin
 	timer
@@ -135,6 +137,7 @@ const (
 func (v *virtual) run(ctx context.Context) error {
 	var op loadgen.Op
 	more := v.arrives(&op)
+	v.dies = v.untilDeath()
 	triggers := v.Triggers
 	for steps := 0; ; steps++ {
 		if steps%4096 == 0 && ctx.Err() != nil {
@@ -143,6 +146,9 @@ func (v *virtual) run(ctx context.Context) error {
 		at, what := v.next()
 		if more && op.Due <= at {
 			at, what = op.Due, arrival
+		}
+		if v.Deaths > 0 && more && v.dies <= at {
+			at, what = v.dies, death
 		}
 		if len(triggers) > 0 && triggers[0].At <= at && (more || v.unserved > 0) {
 			at, what = triggers[0].At, trigger
@@ -156,6 +162,9 @@ func (v *virtual) run(ctx context.Context) error {
 		case trigger:
 			v.trigger(triggers[0])
 			triggers = triggers[1:]
+		case death:
+			v.die()
+			v.dies += v.untilDeath()
 		case arrival:
 			v.arrive(&op)
 			more = v.arrives(&op)
@@ -208,9 +217,22 @@ func (v *virtual) trigger(t Trigger) {
 		v.cache.expire(v.now)
 	case Outage:
 		v.outage = t.At + t.For
+	case Crash:
+		v.die()
 	}
 	v.ledger.Trigger(t)
 }
+
+// untilDeath is how long the fleet lives until its next Death.
+func (v *virtual) untilDeath() time.Duration {
+	if v.Deaths == 0 {
+		return never
+	}
+	return duration(float64(time.Second) / (v.Deaths * float64(v.Processes)) * v.crashes.ExpFloat64())
+}
+
+// die crashes one of the processes.
+func (v *virtual) die() { v.crash(uint32(v.crashes.IntN(v.Processes))) }
 
 // A slab holds Ts under numbers that are used again.
 type slab[T any] struct {

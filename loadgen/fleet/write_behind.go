@@ -34,7 +34,7 @@ type behind struct {
 	reads
 	WriteBehind
 	stamps  stamps
-	made    byReq // the version of each write
+	made    slots[uint64] // the version of each write
 	phase   time.Duration
 	dirty   map[Key]*unsent // acknowledged and not sent
 	sent    map[Key]*unsent // sent to the origin, which has not answered: one commit of a key at a time, so that none overtakes another
@@ -91,7 +91,7 @@ func (p *behind) buffered(k Key) (Value, bool) {
 
 func (p *behind) write(e *Event, do *Actions) {
 	v := Value{Version: p.stamps.next(e.Now), Read: e.Now}
-	p.made.set(e.Req, v.Version)
+	*p.made.at(e.Req) = v.Version
 	u := p.dirty[e.Key]
 	if u == nil {
 		u = &unsent{}
