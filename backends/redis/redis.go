@@ -140,6 +140,9 @@ func (c *cache) disconnect() {
 		if n.filler != nil {
 			n.filler.Close()
 		}
+		if n.speaker != nil {
+			n.speaker.Close()
+		}
 	}
 }
 
@@ -215,6 +218,7 @@ type node struct {
 	replica bool
 	client  *redis.Client
 	filler  *redis.Client // what writes values; nil before it is first needed. cache.mu guards it
+	speaker *redis.Client // what publishes; as filler
 
 	mu    sync.Mutex
 	known *profile

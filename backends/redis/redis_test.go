@@ -80,6 +80,13 @@ func suite(url string, clear func(t *testing.T)) backendtest.Suite {
 	return backendtest.Suite{
 		Keys:  backendtest.HostileKeys(),
 		Lacks: []string{"Editor"},
+		Refused: func(t *testing.T) backends.Ask {
+			b := openURL(t, url)
+			if err := b.(*cache).router.RPush(t.Context(), "a list", "x").Err(); err != nil {
+				t.Fatal(err)
+			}
+			return backends.Ask{Do: backends.AskGet, Key: []byte("a list")}
+		},
 		Open: func(t *testing.T) backends.Backend {
 			clear(t)
 			return openURL(t, url)
