@@ -60,6 +60,9 @@ var abilities = map[string]string{
 	"Sampler":     "draw keys at random",
 	"Pulser":      "tell how it is doing",
 	"Sharder":     "be visited shard by shard",
+	"Dialer":      "take traffic",
+	"Publisher":   "publish messages",
+	"Subscriber":  "listen to messages",
 }
 
 // A ShardError says that one shard was lost. In a stream it is not the end: the

@@ -30,6 +30,10 @@ type Suite struct {
 	// Expects tells whether a notice belongs to every scan of this cache; any
 	// other fails the test. Nil: none does.
 	Expects func(*backends.Notice) bool
+	// Refused brings a request that the server refuses, of a Dialer.
+	Refused func(t *testing.T) backends.Ask
+	// Leases says that the Dialer's connections lease.
+	Leases bool
 }
 
 // HostileKeys are names that a cache of arbitrary bytes takes.
@@ -93,6 +97,17 @@ func (s Suite) Run(t *testing.T) {
 		{"Stats", []string{"Store", "StatsReader"}, s.testStats},
 		{"Footprint", []string{"Store", "Scanner", "StatsReader", "Footprinter"}, s.testFootprint},
 		{"ShardsAreTheWhole", []string{"Store", "Scanner", "Sharder"}, s.testShards},
+		{"DialledConnections", []string{"Dialer"}, s.testDial},
+		{"Asks", []string{"Store", "Dialer"}, s.testAsks},
+		{"AskValues", []string{"Dialer"}, s.testAskValues},
+		{"AskTTL", []string{"Inspector", "Dialer"}, s.testAskTTL},
+		{"AsksAreAnsweredInOrder", []string{"Dialer"}, s.testAsksInOrder},
+		{"AskRefused", []string{"Dialer"}, s.testRefused},
+		{"AskLease", []string{"Dialer"}, s.testLease},
+		{"AskPublish", []string{"Dialer", "Subscriber"}, s.testAskPublish},
+		{"Routes", []string{"Store", "Dialer"}, s.testRoutes},
+		{"Publish", []string{"Publisher", "Subscriber"}, s.testPublish},
+		{"SubscribeEnds", []string{"Publisher", "Subscriber"}, s.testSubscribeEnds},
 		{"CancelledContext", []string{"StatsReader"}, s.testCancelled},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,6 +139,9 @@ var capabilities = map[string]func(backends.Backend) error{
 	"StatsReader": asks[backends.StatsReader],
 	"Footprinter": asks[backends.Footprinter],
 	"Sharder":     asks[backends.Sharder],
+	"Dialer":      asks[backends.Dialer],
+	"Publisher":   asks[backends.Publisher],
+	"Subscriber":  asks[backends.Subscriber],
 }
 
 func asks[C any](b backends.Backend) error {

@@ -53,10 +53,10 @@ func (d *classicDialect) check(a *backends.Ask) (exp int32, command string, err 
 		return 0, "", d.unsupported("Dialer", "the server cannot delete only what was added"+newer)
 	case backends.AskLease:
 		return 0, "", d.unsupported("Dialer", "the server cannot lease"+newer)
-	default:
-		return 0, "", errUnknown
 	case backends.AskPublish:
 		return 0, "", d.unsupported("Publisher", "memcached has no channels to publish to")
+	default:
+		return 0, "", errUnknown
 	}
 	exp, err = d.expiry(a.TTL)
 	return exp, command, err

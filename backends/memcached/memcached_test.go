@@ -190,7 +190,9 @@ func TestConformance(t *testing.T) {
 		suite := func(target string, clear func()) backendtest.Suite {
 			return backendtest.Suite{
 				Keys:    hostileKeys(),
-				Lacks:   []string{"Sampler"},
+				Lacks:   []string{"Sampler", "Publisher", "Subscriber"},
+				Leases:  true,
+				Refused: tooBig,
 				Expects: incomplete(v),
 				Open: func(t *testing.T) backends.Backend {
 					clear()
@@ -217,6 +219,11 @@ func TestConformance(t *testing.T) {
 			suite(url, func() { through(t, url, "flush_all") }).Run(t)
 		})
 	})
+}
+
+// tooBig is beyond the server's -I.
+func tooBig(*testing.T) backends.Ask {
+	return backends.Ask{Do: backends.AskSet, Key: []byte("too big"), Value: make([]byte, 2<<20)}
 }
 
 // startAuth runs a server that wants app:secret.
