@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -277,7 +276,7 @@ func (s Suite) testDial(t *testing.T, b backends.Backend) {
 	if conn, _, err := dialer.DialNode(ctx, r.Nodes[0]); !errors.Is(err, why) {
 		t.Errorf("DialNode in a context that has ended: %v, %v", conn, err)
 	}
-	if _, _, err := net.SplitHostPort(r.Nodes[0]); err == nil { // else it is the only one that there can be
+	if strings.HasPrefix(r.Nodes[0], "127.0.0.1:") { // else it is the only one that there can be
 		if conn, _, err := dialer.DialNode(testContext(t), "127.0.0.1:1"); err == nil {
 			t.Errorf("DialNode to no node: %v", conn)
 		}
