@@ -42,7 +42,9 @@ type Ask struct {
 	Do    Asked
 	Key   []byte
 	Value []byte
-	TTL   time.Duration // of what is stored; 0: none. Of AskLease: how long the winner has to bring a value
+	// TTL of what is stored; 0: none. AskGet, AskStale: what is found lives so long from now on; 0 leaves
+	// it as it is. AskLease: how long the winner has to bring a value.
+	TTL   time.Duration
 	CAS   uint64        // AskSet: only while the item is still this one, 0: whatever it is. AskRelease: as told when it was added
 	Early time.Duration // AskLease: with less than this left of its TTL one asker wins the right to bring a new value
 }
@@ -59,6 +61,7 @@ const (
 	AskAdd                  // stores if the key is absent: Done (with CAS where the server has it) or NotDone
 	AskRelease              // deletes what AskAdd stored if it is still that, by Value or CAS: Done or NotDone
 	AskLease                // memcached: Hit, Won (bring a value, and set it with the CAS), or Busy (somebody else does)
+	AskStale                // memcached: the value stays, is out of date, and the next AskLease wins: Done, or NotDone (there was none)
 	AskPublish              // Redis: Value to the channel Key; Done
 )
 

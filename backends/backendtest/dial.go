@@ -112,6 +112,20 @@ func (s Suite) testAskTTL(t *testing.T, b backends.Backend) {
 			return to.ask(t, &backends.Ask{Do: backends.AskGet, Key: []byte(key)}).Answer == backends.Miss
 		})
 	}
+	key := []byte("prolonged")
+	for _, ttl := range []time.Duration{100 * time.Second, 0, time.Hour} { // what a get does not tell stays
+		expect(t, "prolong what is not there", to.ask(t, &backends.Ask{Do: backends.AskGet, Key: []byte("nothing"), TTL: time.Hour}), backends.Miss)
+		expect(t, "set", to.ask(t, &backends.Ask{Do: backends.AskSet, Key: key, Value: key, TTL: time.Minute}), backends.Done)
+		if got := expect(t, "prolong", to.ask(t, &backends.Ask{Do: backends.AskGet, Key: key, TTL: ttl}), backends.Hit); !bytes.Equal(got.Value, key) {
+			t.Errorf("prolonged: %s", told(got))
+		}
+		if ttl == 0 {
+			ttl = time.Minute
+		}
+		if got := ttls(t, b, string(key))[string(key)]; !nearly(got, ttl) {
+			t.Errorf("prolonged to %v: has %v", ttl, got)
+		}
+	}
 	for _, ttl := range []time.Duration{-1, -time.Second} {
 		a := backends.Ask{Do: backends.AskSet, Key: []byte("past"), TTL: ttl}
 		if out, err := to.all[0].dialect.Append([]byte("kept"), &a); err == nil || string(out) != "kept" {

@@ -16,6 +16,10 @@ func (s Suite) testLease(t *testing.T, b backends.Backend) {
 		if out, err := to.all[0].dialect.Append([]byte("kept"), &a); err == nil || string(out) != "kept" {
 			t.Errorf("a lease of a cache without was taken: %q, %v", out, err)
 		}
+		a.Do = backends.AskStale
+		if _, err := to.all[0].dialect.Append(nil, &a); err == nil {
+			t.Error("a value of a cache without leases was made stale")
+		}
 		return
 	}
 	for _, name := range s.Keys {
@@ -50,16 +54,17 @@ func (s Suite) testLease(t *testing.T, b backends.Backend) {
 			t.Errorf("%s: while it is brought early: %s", what, told(r))
 		}
 		expect(t, what+": set early", set("two", early.CAS), backends.Done)
-		s.testLeaseStale(t, b, name, lease, set)
+		s.testLeaseStale(t, name, func(a *backends.Ask) backends.Reply { return to.ask(t, a) }, lease, set)
+		expect(t, what+": delete", to.ask(t, &backends.Ask{Do: backends.AskDelete, Key: key}), backends.Done)
+		expect(t, what+": stale without a value", to.ask(t, &backends.Ask{Do: backends.AskStale, Key: key}), backends.NotDone)
 	}
 }
 
 // testLeaseStale: a value marked as stale is served while one brings another.
-func (s Suite) testLeaseStale(t *testing.T, b backends.Backend, name string, lease func(time.Duration) backends.Reply, set func(string, uint64) backends.Reply) {
+func (s Suite) testLeaseStale(t *testing.T, name string, ask func(*backends.Ask) backends.Reply, lease func(time.Duration) backends.Reply, set func(string, uint64) backends.Reply) {
 	t.Helper()
-	_, did := outcomes(t, must[backends.Staler](t, b).Stale(testContext(t), pagesOf([]string{name}, 1), time.Minute))
-	if did[backends.Staled] != 1 {
-		t.Fatalf("%q: %v, want it stale", name, did)
+	if do := (&backends.Ask{Do: backends.AskStale, Key: []byte(name), TTL: time.Minute}); ask(do).Answer != backends.Done {
+		t.Fatalf("%q is not stale", name)
 	}
 	won := expect(t, name+": stale", lease(0), backends.Won)
 	busy := expect(t, name+": stale, once more", lease(0), backends.Busy)

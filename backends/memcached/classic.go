@@ -16,7 +16,11 @@ func (d *classicDialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	to := append(append(dst, command...), a.Key...)
+	to := append(dst, command...)
+	if command == "gats " {
+		to = append(strconv.AppendInt(to, int64(exp), 10), ' ')
+	}
+	to = append(to, a.Key...)
 	if a.Do == backends.AskGet || a.Do == backends.AskDelete {
 		return append(to, "\r\n"...), nil
 	}
@@ -39,7 +43,10 @@ func (d *classicDialect) check(a *backends.Ask) (exp int32, command string, err 
 	}
 	switch a.Do {
 	case backends.AskGet:
-		return 0, "gets ", nil
+		if a.TTL == 0 {
+			return 0, "gets ", nil
+		}
+		command = "gats " // from 1.5.3
 	case backends.AskDelete:
 		return 0, "delete ", nil
 	case backends.AskAdd:
@@ -53,6 +60,8 @@ func (d *classicDialect) check(a *backends.Ask) (exp int32, command string, err 
 		return 0, "", d.unsupported("Dialer", "the server cannot delete only what was added"+newer)
 	case backends.AskLease:
 		return 0, "", d.unsupported("Dialer", "the server cannot lease"+newer)
+	case backends.AskStale:
+		return 0, "", d.unsupported("Staler", "the server cannot mark a value as stale"+newer)
 	case backends.AskPublish:
 		return 0, "", d.unsupported("Publisher", "memcached has no channels to publish to")
 	default:

@@ -47,7 +47,7 @@ func (d *metaDialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
 	switch a.Do {
 	case backends.AskSet, backends.AskAdd:
 		command = "ms "
-	case backends.AskDelete, backends.AskRelease:
+	case backends.AskDelete, backends.AskRelease, backends.AskStale:
 		command = "md "
 	}
 	to, flag := address(append(dst, command...), a.Key)
@@ -57,7 +57,9 @@ func (d *metaDialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
 	to = append(to, flag...)
 	switch a.Do {
 	case backends.AskGet:
-		return append(to, " v c\r\n"...), nil
+		to = append(to, " v c"...)
+	case backends.AskStale:
+		to = append(to, " I"...)
 	case backends.AskLease:
 		to = strconv.AppendInt(append(to, " v c N"...), int64(exp), 10)
 		if a.Early > 0 {
@@ -69,11 +71,11 @@ func (d *metaDialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
 	if a.CAS != 0 && (a.Do == backends.AskSet || a.Do == backends.AskRelease) {
 		to = strconv.AppendUint(append(to, " C"...), a.CAS, 10)
 	}
+	if exp != 0 && a.Do != backends.AskLease {
+		to = strconv.AppendInt(append(to, " T"...), int64(exp), 10)
+	}
 	if command != "ms " {
 		return append(to, "\r\n"...), nil
-	}
-	if exp != 0 {
-		to = strconv.AppendInt(append(to, " T"...), int64(exp), 10)
 	}
 	to = append(append(to, "\r\n"...), a.Value...)
 	return append(to, "\r\n"...), nil
@@ -85,7 +87,7 @@ func (d *metaDialect) check(a *backends.Ask) (exp int32, err error) {
 		return 0, err
 	}
 	switch a.Do {
-	case backends.AskGet, backends.AskDelete:
+	case backends.AskDelete:
 		return 0, nil
 	case backends.AskRelease:
 		if a.CAS == 0 {
@@ -98,7 +100,7 @@ func (d *metaDialect) check(a *backends.Ask) (exp int32, err error) {
 		if a.Early > relativeMost {
 			return 0, errEarly
 		}
-	case backends.AskSet, backends.AskAdd:
+	case backends.AskGet, backends.AskSet, backends.AskAdd, backends.AskStale:
 	default:
 		return 0, errUnknown
 	}

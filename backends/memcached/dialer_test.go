@@ -155,6 +155,7 @@ func TestAppendRefuses(t *testing.T) {
 		{"classic", backends.Ask{Do: backends.AskPublish, Key: key}, true},
 		{"classic", backends.Ask{Do: backends.AskLease, Key: key}, true},
 		{"classic", backends.Ask{Do: backends.AskRelease, Key: key, CAS: 7}, true},
+		{"classic", backends.Ask{Do: backends.AskStale, Key: key}, true},
 		{"classic", backends.Ask{Do: backends.AskGet, Key: []byte("with space")}, false},
 	} {
 		out, err := dialects()[c.dialect].Append([]byte("kept"), &c.ask)
@@ -201,13 +202,13 @@ func FuzzDialect(f *testing.F) {
 	}
 	f.Add([]byte("NS\r\n"), []byte("x\r\nflush_all\r\n"), uint8(3), 1)
 	f.Fuzz(func(t *testing.T, reply, key []byte, do uint8, cut int) {
-		a := &backends.Ask{Do: backends.Asked(do % 7), Key: key, Value: []byte("v\r\n"), TTL: time.Minute, CAS: 7}
+		a := &backends.Ask{Do: backends.Asked(do % 8), Key: key, Value: []byte("v\r\n"), TTL: time.Minute, CAS: 7}
 		for name, d := range dialects() {
 			if out, err := d.Append(nil, a); err == nil {
 				line, _, _ := bytes.Cut(out, []byte("\r\n"))
 				words := strings.Split(string(line), " ")
 				coded := words[1] == base64.StdEncoding.EncodeToString(key)
-				if len(words) > 8 || words[1] != string(key) && !coded || bytes.ContainsAny(line, "\r\n\t\x00") {
+				if len(words) > 8 || words[0] != "gats" && words[1] != string(key) && !coded || bytes.ContainsAny(line, "\r\n\t\x00") {
 					t.Fatalf("%s: %q", name, out)
 				}
 				if rest := out[len(line)+2:]; len(rest) > 0 && string(rest) != "v\r\n\r\n" {
@@ -273,6 +274,7 @@ func TestClassicServer(t *testing.T) {
 			{backends.Ask{Do: backends.AskGet}, backends.Hit},
 			{backends.Ask{Do: backends.AskSet, Value: []byte("END\r\n"), TTL: 40 * 24 * time.Hour}, backends.Done},
 			{backends.Ask{Do: backends.AskGet}, backends.Hit},
+			{backends.Ask{Do: backends.AskGet, TTL: time.Hour}, backends.Hit},
 			{backends.Ask{Do: backends.AskSet, CAS: 1 << 60}, backends.NotDone},
 			{backends.Ask{Do: backends.AskSet, Value: make([]byte, 2<<20)}, backends.Refused},
 			{backends.Ask{Do: backends.AskSet}, backends.Done},

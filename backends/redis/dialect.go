@@ -21,6 +21,7 @@ const releaseScript = `if redis.call("get",KEYS[1])==ARGV[1] then return redis.c
 // The beginnings of requests, up to the key. Behind the key come the other arguments.
 var (
 	headGet     = head(2, "GET")
+	headGetPX   = head(4, "GETEX")
 	headSet     = head(3, "SET")
 	headSetPX   = head(5, "SET")
 	headDel     = head(2, "DEL")
@@ -40,6 +41,7 @@ func head(arguments int, first ...string) string {
 
 var (
 	errLease     = errors.New("leases: Redis has none")
+	errStale     = errors.New("stale values: Redis has none")
 	errCAS       = errors.New("set by CAS: Redis has none")
 	errShortTTL  = errors.New("a TTL of less than a millisecond")
 	errUnknownDo = errors.New("an unknown kind of request")
@@ -47,11 +49,14 @@ var (
 
 // Append writes a as one command.
 func (dialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
-	if a.TTL != 0 && a.TTL < time.Millisecond && (a.Do == backends.AskSet || a.Do == backends.AskAdd) {
+	if a.TTL != 0 && a.TTL < time.Millisecond && (a.Do == backends.AskSet || a.Do == backends.AskAdd || a.Do == backends.AskGet) {
 		return dst, errShortTTL
 	}
 	switch a.Do {
 	case backends.AskGet:
+		if a.TTL != 0 {
+			return expiry(bulk(append(dst, headGetPX...), a.Key), a.TTL), nil
+		}
 		return bulk(append(dst, headGet...), a.Key), nil
 	case backends.AskSet:
 		if a.CAS != 0 {
@@ -74,6 +79,8 @@ func (dialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
 		return bulk(bulk(append(dst, headPublish...), a.Key), a.Value), nil
 	case backends.AskLease:
 		return dst, errLease
+	case backends.AskStale:
+		return dst, errStale
 	}
 	return dst, errUnknownDo
 }
