@@ -40,6 +40,7 @@ var rules = []struct {
 	{"analyze/...", rule{"a finding is pure: no clients, no formats", []string{"backends", "analyze/..."}, nil}},
 	{"backends/backendtest/servers", rule{"servers for tests know nothing of us", nil, nil}},
 	{"backends/backendtest", rule{"the conformance suite knows the contracts only", []string{"backends"}, nil}},
+	{"loadgen/theory", rule{"theory is mathematics: it knows nothing of how anything is measured", nil, nil}},
 	{"loadgen/fleet", rule{"the application in front of a cache knows traffic and caches, not servers", []string{"loadgen", "backends"},
 		[]string{"golang.org/x/sync/..."}}},
 	{"loadgen", rule{"load generation knows contracts and a histogram, not servers", []string{"backends"},
