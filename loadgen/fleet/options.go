@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Options are what strategies of reading can be told. Each takes what concerns it.
+// Options are what strategies and patterns can be told. Each takes what concerns it.
 type Options struct {
 	Lifetime
+	Patterned
 	DropLate bool          `json:"drop_late,omitempty"` // a value that comes when the client has given up is thrown away, as by who cancels its work with its request
 	Coalesce bool          `json:"coalesce,omitempty"`  // without a lock: one fetch a key and process at a time, the others wait for it
 	Beta     float64       `json:"beta,omitempty"`      // XFetch: above 1 it refreshes earlier
@@ -27,12 +28,15 @@ const (
 
 // Defaults are the options of a run that says nothing.
 func Defaults() Options {
-	return Options{Lifetime: Lifetime{TTL: DefaultTTL, Stale: DefaultTTL}, Beta: DefaultBeta, Lock: DefaultLock, Poll: DefaultPoll}
+	return Options{Lifetime: Lifetime{TTL: DefaultTTL, Stale: DefaultTTL}, Patterned: patternDefaults(), Beta: DefaultBeta, Lock: DefaultLock, Poll: DefaultPoll}
 }
 
 // Valid tells what is wrong with the options.
 func (o *Options) Valid() error {
 	if err := o.Lifetime.Valid(); err != nil {
+		return err
+	}
+	if err := o.Patterned.Valid(); err != nil {
 		return err
 	}
 	switch {
