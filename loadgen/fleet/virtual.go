@@ -23,8 +23,12 @@ func Virtual(ctx context.Context, c Config) (*Report, error) {
 	if err := v.run(ctx); err != nil {
 		return nil, err
 	}
+	return v.report(), nil
+}
+
+func (v *virtual) report() *Report {
 	v.ledger.Evicted(v.cache.evicted)
-	return v.ledger.Report(), nil
+	return v.ledger.Report()
 }
 
 // A virtual is a run of the virtual driver.
