@@ -78,24 +78,56 @@ func (e Expiry) Locked(lifetime time.Duration) Expectation {
 // with a lock, one refresher behind stale values.
 func (e Expiry) Single() Expectation { return exact(1, 0, "expiry") }
 
-// OpenShare is the share of the time that the key is not there.
-func (e Expiry) OpenShare() Expectation {
-	d := e.Fetch.Seconds()
-	cycle := e.TTL.Seconds() + d + 1/e.Rate
-	return exact(d/cycle, 1/e.Rate*d/cycle/cycle, "expiry") // of a cycle only the wait for the first request varies
+// cycle is the mean time from one first miss to the next, in seconds.
+func (e Expiry) cycle() float64 { return (e.TTL + e.Fetch).Seconds() + 1/e.Rate }
+
+// lag is by how much the last fetch of an uncoalesced expiry starts after the first, in mean and variance: a fetch's time, less the
+// time since the last request, which is exponential and cut there. Each fetch gives the key its whole TTL again,
+// so the value lives that much longer.
+func (e Expiry) lag() (mean, variance float64) {
+	a, l := e.expected(), e.Rate
+	idle := -math.Expm1(-a) / l
+	square := 2 * (1 - math.Exp(-a)*(1+a)) / (l * l)
+	return e.Fetch.Seconds() - idle, max(0, square-idle*idle)
 }
 
-// MissShare is the share of the requests that do not find the key, whoever fetches it: 1 + a of them in a cycle,
+// OpenShare is the share of the time that the key is not there, where one fetch serves all who wait.
+func (e Expiry) OpenShare() Expectation {
+	d, cycle := e.Fetch.Seconds(), e.cycle()
+	return exact(d/cycle, d/(e.Rate*cycle*cycle), "expiry") // of a cycle only the wait for the first request varies
+}
+
+// MissShare is the share of the requests that do not find the key, where one fetch serves all who wait: 1 + a of them in a cycle,
 // and L TTL that do.
 func (e Expiry) MissShare() Expectation {
 	a, hits := e.expected(), e.Rate*e.TTL.Seconds()
-	share := (1 + a) / (1 + a + hits)
-	return exact(share, math.Sqrt((1-share)*(1-share)*a+share*share*hits)/(1+a+hits), "expiry")
+	return exact(shareOf(1+a, a, hits, hits))
 }
 
-// CallRate is how many origin calls come a second where an expiry costs so many.
-func (e Expiry) CallRate(calls Expectation) Expectation {
-	cycle := e.TTL.Seconds() + e.Fetch.Seconds() + 1/e.Rate
+// UncoalescedMissShare is the same where everybody fetches: the value lives until its TTL after the last fetch.
+func (e Expiry) UncoalescedMissShare() Expectation {
+	lag, variance := e.lag()
+	a, hits := e.expected(), e.Rate*(e.TTL.Seconds()+lag)
+	return exact(shareOf(1+a, a, hits, hits+e.Rate*e.Rate*variance))
+}
+
+// shareOf is what a share of requests comes to that has one part of this mean and variance in a cycle while the rest has another.
+func shareOf(part, partVariance, rest, restVariance float64) (mean, sd float64, per string) {
+	all := part + rest
+	share := part / all
+	return share, math.Sqrt((1-share)*(1-share)*partVariance+share*share*restVariance) / all, "expiry"
+}
+
+// CallRate is how many origin calls come a second where an expiry costs so many, one at a time.
+func (e Expiry) CallRate(calls Expectation) Expectation { return e.callRate(calls, e.cycle()) }
+
+// UncoalescedCallRate is how many origin calls come a second where everybody fetches.
+func (e Expiry) UncoalescedCallRate() Expectation {
+	lag, _ := e.lag()
+	return e.callRate(e.Uncoalesced(), e.cycle()+lag)
+}
+
+func (e Expiry) callRate(calls Expectation, cycle float64) Expectation {
 	calls.SD = math.Hypot(calls.SD, calls.Mean/(e.Rate*cycle)) / cycle
 	calls.Mean /= cycle
 	return calls
@@ -104,7 +136,7 @@ func (e Expiry) CallRate(calls Expectation) Expectation {
 // UncoalescedQuantile is the latency that the share q of all requests does not exceed where everybody fetches: the
 // time of a fetch for those who miss, nothing for the others. It is unknown where q is within a tenth of the boundary.
 func (e Expiry) UncoalescedQuantile(q float64) Expectation {
-	switch share := e.MissShare().Mean; {
+	switch share := e.UncoalescedMissShare().Mean; {
 	case 1-q > 1.1*share:
 		return exact(0, 0, "run")
 	case 1-q < 0.9*share:

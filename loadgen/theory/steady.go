@@ -17,16 +17,14 @@ func (e Expiry) Hits() Expectation {
 
 // Fetching is the share of the requests that fetch themselves, where one fetch serves all who wait.
 func (e Expiry) Fetching() Expectation {
-	all := 1 + e.Rate*(e.TTL+e.Fetch).Seconds()
-	return exact(1/all, math.Sqrt(all-1)/(all*all), "expiry")
+	others := e.Rate * (e.TTL + e.Fetch).Seconds()
+	return exact(shareOf(1, 0, others, others))
 }
 
 // Delayed is the share of the requests that wait for another's fetch (delayed hits).
 func (e Expiry) Delayed() Expectation {
 	a, hits := e.expected(), e.Rate*e.TTL.Seconds()
-	all := 1 + a + hits
-	share := a / all
-	return exact(share, math.Sqrt((1-share)*(1-share)*a+share*share*hits)/all, "expiry")
+	return exact(shareOf(a, a, 1+hits, hits))
 }
 
 // Sliding is the share of the requests that hit where every hit gives the key its whole TTL again, and fetches
@@ -60,10 +58,8 @@ func (a Aside) life() (mean, square float64) {
 func (a Aside) Hits() Expectation {
 	life, square := a.life()
 	filling := a.Reads * a.Fill.Seconds()
-	all := 1 + a.Reads*life + filling
-	share := a.Reads * life / all
-	hits := a.Reads*life + a.Reads*a.Reads*(square-life*life) // variance
-	return exact(share, math.Sqrt((1-share)*(1-share)*hits+share*share*filling)/all, "fill")
+	mean, sd, _ := shareOf(a.Reads*life, a.Reads*life+a.Reads*a.Reads*(square-life*life), 1+filling, filling)
+	return exact(mean, sd, "fill")
 }
 
 // StaleFills is the share of the fills that put an outdated value into the cache: a write came between the origin's
@@ -72,14 +68,22 @@ func (a Aside) StaleFills() Expectation {
 	return bernoulli(-math.Expm1(-a.Writes*a.Race.Seconds()), "fill")
 }
 
-// StaleHits is the share of the hits that are outdated. It is that of the fills where fills are alone; where several
-// race, a later one often mends what an earlier one spoilt.
-func (a Aside) StaleHits() Expectation {
-	fills := a.StaleFills()
-	if a.Reads*a.Fill.Seconds() <= 0.1 {
-		return approximate(fills.Mean, fills.SD, 0.1, "fill", "fills are mostly alone")
+// StaleHits is the share of the hits that are outdated. It is that of the fills where fills do not overlap, because one
+// fetch serves all who wait or reads are rare: a fill's life does not depend on what it brought. Where several race, a later one
+// often mends what an earlier one spoilt.
+func (a Aside) StaleHits(coalesced bool) Expectation {
+	p := a.StaleFills().Mean
+	life, square := a.life()
+	mean := a.Reads * life // hits of a fill, and the mean of their square
+	squares := mean + a.Reads*a.Reads*square
+	sd := math.Sqrt(p*(1-p)*squares) / mean
+	switch {
+	case coalesced:
+		return exact(p, sd, "fill")
+	case a.Reads*a.Fill.Seconds() <= 0.2:
+		return approximate(p, sd, 0.05, "fill", "fills seldom overlap")
 	}
-	return Expectation{Mean: fills.Mean, SD: fills.SD, Per: "fill", Kind: Bound, Note: "a later fill often mends an earlier, stale one"}
+	return Expectation{Mean: p, SD: sd, Per: "fill", Kind: Bound, Note: "a later fill often mends an earlier, stale one"}
 }
 
 // Behind is a key whose writes are acknowledged at once, and brought to the origin every so often.

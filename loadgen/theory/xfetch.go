@@ -118,7 +118,7 @@ func (e Early) Lead() Expectation {
 func (e Early) CallRate() Expectation {
 	calls := e.Calls()
 	cycle := (e.TTL + e.Fetch).Seconds() - e.Lead().Mean*(1-math.Exp(-e.early())) + math.Exp(-e.early())/e.Rate
-	return approximate(calls.Mean/cycle, calls.SD/cycle, 0.02, "expiry", "the TTL is long beside the lead")
+	return approximate(calls.Mean/cycle, calls.SD/cycle, 0.03, "expiry", "the TTL is long beside a fetch and the lead")
 }
 
 // Longest is the longest lead that XFetch has in all but one of a million expiries: TTLs should be longer.
