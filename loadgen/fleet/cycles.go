@@ -60,6 +60,10 @@ func (l *Ledger) fetched(t *Ticket, e *Event) {
 		return
 	}
 	c := &l.report.Cycles
+	if e.Now > l.terms.Length { // requests that would have come meanwhile did not
+		c.Unfinished++
+		return
+	}
 	c.Starts.Add(uint64(k.starts))
 	c.Peak.Add(uint64(k.peak))
 	if k.early {

@@ -50,7 +50,7 @@ type Cycles struct {
 	Lead       loadgen.Histogram `json:"lead"`       // of cycles that began early: how long before the value's end
 	Early      uint64            `json:"early"`      // cycles that began while the value was fresh
 	Dropped    uint64            `json:"dropped"`    // not counted: of the warm-up, or a key's first
-	Unfinished uint64            `json:"unfinished"` // not counted: the run was over first
+	Unfinished uint64            `json:"unfinished"` // not counted: the last requests had come before they ended
 }
 
 // Duplicated is the share of origin reads in cycles that were not the first of theirs.
