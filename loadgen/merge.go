@@ -98,6 +98,13 @@ func (r *Report) add(s *Report) {
 	r.Late.Merge(&s.Late)
 	r.Connections += s.Connections
 	r.Depth = max(r.Depth, s.Depth)
+	r.Closed = r.Closed || s.Closed
+	for why, n := range s.Errors {
+		if r.Errors == nil {
+			r.Errors = make(map[string]uint64)
+		}
+		r.Errors[why] += n
+	}
 	shift := s.Started.Sub(r.Started)
 	r.Length = max(r.Length, shift+s.Length)
 	at := make(map[time.Duration]int, len(r.Ticks))

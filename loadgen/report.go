@@ -8,23 +8,25 @@ import (
 // A Report is what became of some traffic. Reports of the shards of one run add up
 // exactly: see Merge. All times are since the beginning of what was measured, after the warm-up.
 type Report struct {
-	Traffic     Traffic        `json:"traffic"`
-	Target      string         `json:"target"` // without its password
-	Started     time.Time      `json:"started"`
-	Length      time.Duration  `json:"length_ns"`
-	Tallies     [doKinds]Tally `json:"tallies"`               // by Do
-	Ticks       []Tick         `json:"ticks"`                 // one a second, in order
-	Late        Histogram      `json:"late"`                  // how long after its time the generator came round to a request, whatever the server did
-	Connections int            `json:"connections,omitempty"` // of each node
-	Depth       int            `json:"depth,omitempty"`       // requests in flight on each
-	Invalid     []string       `json:"invalid,omitempty"`     // why the figures do not stand: the generator was the limit, the run was cut short ...
+	Traffic     Traffic           `json:"traffic"`
+	Target      string            `json:"target"` // without its password
+	Started     time.Time         `json:"started"`
+	Length      time.Duration     `json:"length_ns"`
+	Tallies     [doKinds]Tally    `json:"tallies"`               // by Do
+	Ticks       []Tick            `json:"ticks"`                 // one a second, in order
+	Late        Histogram         `json:"late"`                  // how long after its time the generator came round to a request, whatever the server did
+	Connections int               `json:"connections,omitempty"` // of each node
+	Depth       int               `json:"depth,omitempty"`       // requests in flight on each
+	Closed      bool              `json:"closed,omitempty"`      // some of it was a closed loop: Latency is Service there, and nothing is told of a given rate
+	Errors      map[string]uint64 `json:"errors,omitempty"`      // what servers refused with, and why connections broke: how often each
+	Invalid     []string          `json:"invalid,omitempty"`     // why the figures do not stand: the generator was the limit, the run was cut short ...
 }
 
 // A Tally is what became of one kind of request.
 type Tally struct {
 	Due      uint64    `json:"due"` // were to be sent
 	Sent     uint64    `json:"sent"`
-	Done     uint64    `json:"done"` // answered without error
+	Done     uint64    `json:"done"` // answered without error: Latency and Service are of these
 	Hits     uint64    `json:"hits"` // reads that found the key, deletes that did
 	Misses   uint64    `json:"misses"`
 	Refused  uint64    `json:"refused"`   // answered by an error

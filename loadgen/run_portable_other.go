@@ -1,0 +1,5 @@
+//go:build !linux
+
+package loadgen
+
+func newTransport(bool) (transport, error) { return newPipes(), nil }
