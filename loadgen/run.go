@@ -24,7 +24,7 @@ type Config struct {
 	MaxWaiting  int           // requests that are due and wait for a connection; what is due beyond them is dropped: 1,000,000
 	Settle      time.Duration // how long the end waits for outstanding answers: 2 s
 	Observe     func(Tick)    // called with every second of the run when it is over, the warm-up's too (At is negative there); from one goroutine
-	Written     *Written      // notes the keys that are written, so that Remove knows them; may be nil
+	Written     *Written      // notes the keys that are written, for RemoveWritten; may be nil
 
 	source   func(*Traffic) Source // nil: the Traffic's own
 	portable bool                  // goroutines and net.Conn also where epoll is to be had
@@ -201,7 +201,7 @@ func (r *Report) late() string {
 		latency.Merge(&r.Tallies[i].Latency)
 	}
 	late, all := r.Late.Quantile(0.99), latency.Quantile(0.99)
-	if late <= lateFloor || float64(late) <= lateShare*float64(all) {
+	if latency.Count() == 0 || late <= lateFloor || float64(late) <= lateShare*float64(all) {
 		return ""
 	}
 	return fmt.Sprintf("the generator was the limit: it came round to requests late, p99 %v, which is more than %.0f %% of the latency's p99 %v", late, lateShare*100, all)

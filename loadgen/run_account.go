@@ -16,6 +16,8 @@ type account struct {
 	ticks   []Tick // from the warm-up's beginning on, of which those of the warm-up are shown live only
 	second  Histogram
 	filled  int           // second is of this tick
+	edge    time.Duration // when it is over, since the start
+	over    []Tick        // ended, and not yet taken
 	first   time.Duration // At of ticks[0]
 	void    Tick          // what is left of the warm-up when that is over
 	errors  map[string]uint64
@@ -25,7 +27,7 @@ type account struct {
 func newAccount(warmup time.Duration, failed func(Op)) account {
 	// Seconds count from the end of the warm-up.
 	first := -(warmup + time.Second - 1) / time.Second * time.Second
-	return account{from: warmup, first: first, errors: make(map[string]uint64), failed: failed}
+	return account{from: warmup, first: first, edge: warmup + first + time.Second, errors: make(map[string]uint64), failed: failed}
 }
 
 // tick is the second of t, since the start.
@@ -136,6 +138,7 @@ func (a *account) answered(f *flight, now time.Duration, r *backends.Reply) {
 	tick.Done++
 	latency := now - f.op.Due
 	if tick != &a.void {
+		a.turn(now)
 		a.second.Add(latency)
 	}
 	var t *Tally
@@ -161,18 +164,18 @@ func (a *account) answered(f *flight, now time.Duration, r *backends.Reply) {
 	}
 }
 
-// turn ends the second that is over, and brings it to be shown. It is the last say about its latencies only:
-// what was due in it may yet be counted.
-func (a *account) turn(now time.Duration) (done []Tick) {
-	for a.boundary() <= now {
-		done = append(done, a.closeSecond())
+// turn ends the seconds that are over. What was due in them may yet be counted, their latencies are complete.
+func (a *account) turn(now time.Duration) {
+	for now >= a.edge {
+		a.over = append(a.over, a.closeSecond())
 	}
-	return done
 }
 
-// boundary is when the present second is over, since the start.
-func (a *account) boundary() time.Duration {
-	return a.from + a.first + time.Duration(a.filled+1)*time.Second
+// take is the seconds that ended since the last call, to be shown.
+func (a *account) take() []Tick {
+	over := a.over
+	a.over = nil
+	return over
 }
 
 func (a *account) closeSecond() Tick {
@@ -183,15 +186,15 @@ func (a *account) closeSecond() Tick {
 		a.second.h.Reset()
 	}
 	a.filled++
+	a.edge += time.Second
 	return *t
 }
 
-// rest ends the seconds that are left.
-func (a *account) rest() (done []Tick) {
+// end ends the seconds that are left.
+func (a *account) end() {
 	for a.filled < len(a.ticks) {
-		done = append(done, a.closeSecond())
+		a.over = append(a.over, a.closeSecond())
 	}
-	return done
 }
 
 // addTo adds what was counted to a report.

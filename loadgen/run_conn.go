@@ -114,7 +114,8 @@ func (c *conn) reset() {
 // A transport moves the bytes of a loop's connections, and waits for them. All but wake is for
 // the loop's goroutine.
 type transport interface {
-	begin()                          // by the loop's goroutine, before all but take
+	begin()                          // of the loop's goroutine, before all but take
+	end()                            // of it, before close
 	take(c *conn, nc net.Conn) error // makes nc the connection of c
 	write(c *conn) error             // sends c.out from c.at on, what the other side does not take now later
 	drop(c *conn)                    // closes

@@ -54,11 +54,18 @@ func newTransport(bare bool) (transport, error) {
 	return newPipes(), nil
 }
 
-// begin keeps the loop on a thread of its own, which ends with it, and makes the timers of that
-// exact: those of others may come 50 microseconds late (PR_SET_TIMERSLACK).
+// begin keeps the loop on one thread, and makes the timers of that exact: those of others may come
+// 50 microseconds late (PR_SET_TIMERSLACK).
 func (e *epoll) begin() {
 	runtime.LockOSThread()
 	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+}
+
+// end gives the thread back as it was. It must not die with the loop: processes that it started
+// may be set to die with it.
+func (e *epoll) end() {
+	unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
+	runtime.UnlockOSThread()
 }
 
 func (e *epoll) take(c *conn, nc net.Conn) error {
@@ -147,6 +154,7 @@ func (e *epoll) read(c *conn) (bool, error) {
 			return false, io.EOF
 		}
 		c.to += int(n)
+		c.wider()
 		return true, nil
 	}
 }

@@ -39,7 +39,7 @@ type loop struct {
 	mailed atomic.Bool
 
 	stopped    bool          // by the context
-	ended      time.Duration // when the last op came or the loop was stopped
+	ended      time.Duration // when no op was to come any more
 	overflowed int           // ops dropped because too many waited
 	abandoned  int           // ops left at the end
 
@@ -54,6 +54,7 @@ const batch = 64
 // run runs until the traffic is over and all is answered or given up.
 func (l *loop) run() {
 	l.net.begin()
+	defer l.net.end()
 	l.values = l.runner.values
 	for {
 		l.clock()
@@ -65,11 +66,15 @@ func (l *loop) run() {
 			break
 		}
 		l.net.wait(l, l.patience())
-		for _, t := range l.acc.turn(l.now) {
-			l.live.add(t)
-		}
+		l.acc.turn(l.now)
+		l.show()
 	}
-	for _, t := range l.acc.rest() {
+	l.acc.end()
+	l.show()
+}
+
+func (l *loop) show() {
+	for _, t := range l.acc.take() {
 		l.live.add(t)
 	}
 }
@@ -300,7 +305,7 @@ func (l *loop) refill(c *conn) {
 
 // patience is how long there is nothing to do but to wait.
 func (l *loop) patience() time.Duration {
-	until := l.acc.boundary()
+	until := l.acc.edge
 	if op := l.feed.peek(l.now); op == nil {
 		until = min(until, l.ended+l.Settle)
 	} else if l.feed.closed {
@@ -328,7 +333,7 @@ func (l *loop) over() bool {
 		return false
 	}
 	if l.ended == 0 {
-		l.ended = max(l.now, l.feed.length)
+		l.ended = l.now
 	}
 	if l.inflight+l.waiting+len(l.moved) == 0 {
 		return true

@@ -41,6 +41,7 @@ func newPipes() *pipes {
 }
 
 func (*pipes) begin() {}
+func (*pipes) end()   {}
 
 func (s *pipes) take(c *conn, nc net.Conn) error {
 	p := &pipe{conn: c, net: nc, goOn: make(chan struct{}, 1), out: make(chan []byte, 1), quit: make(chan struct{})}

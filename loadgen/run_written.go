@@ -1,6 +1,9 @@
 package loadgen
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Written remembers keys by their numbers: a bit each, in pieces that are made when they are
 // needed. It is safe for concurrent use.
@@ -37,28 +40,28 @@ func (w *Written) Add(key uint64) {
 
 // Count is how many keys there are.
 func (w *Written) Count() (n uint64) {
-	for range w.keys() {
-		n++
+	for i := range w.pieces {
+		if p := w.pieces[i].Load(); p != nil {
+			for j := range p {
+				n += uint64(bits.OnesCount64(p[j].Load()))
+			}
+		}
 	}
 	return n
 }
 
-// keys are all of them, in their order.
-func (w *Written) keys() func(func(uint64) bool) {
-	return func(yield func(uint64) bool) {
-		for i := range w.pieces {
-			p := w.pieces[i].Load()
-			if p == nil {
-				continue
-			}
-			for j := range p {
-				word := p[j].Load()
-				for bit := uint64(0); word != 0; bit, word = bit+1, word>>1 {
-					if word&1 != 0 && !yield(uint64(i)*pieceKeys+uint64(j)*64+bit) {
-						return
-					}
+// from is the first key that is not less than key.
+func (w *Written) from(key uint64) (uint64, bool) {
+	for i := key / pieceKeys; i < uint64(len(w.pieces)); i++ {
+		if p := w.pieces[i].Load(); p != nil {
+			for j := key % pieceKeys / 64; j < uint64(len(p)); j++ {
+				if word := p[j].Load() >> (key % 64) << (key % 64); word != 0 {
+					return i*pieceKeys + j*64 + uint64(bits.TrailingZeros64(word)), true
 				}
+				key = 0
 			}
 		}
+		key = 0
 	}
+	return 0, false
 }

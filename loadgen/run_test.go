@@ -1,0 +1,372 @@
+package loadgen
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/backendtest/servers"
+	"github.com/cachectl/cachectl/backends/redis"
+)
+
+// engines runs a test over epoll, where there is any, and over goroutines.
+func engines(t *testing.T, test func(t *testing.T, c Config)) {
+	for _, portable := range []bool{false, true} {
+		t.Run(map[bool]string{false: "native", true: "portable"}[portable], func(t *testing.T) {
+			test(t, Config{portable: portable, Prefix: "key:"})
+		})
+	}
+}
+
+func dialer(t *testing.T, u *url.URL) backends.Dialer {
+	t.Helper()
+	b, err := redis.Open(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b.(backends.Dialer)
+}
+
+func single(t *testing.T) (*servers.Server, backends.Dialer) {
+	t.Helper()
+	s := servers.Redis(t, servers.Default(t), servers.Options{})
+	return s, dialer(t, &url.URL{Scheme: "redis", Host: s.Addr})
+}
+
+func client(t *testing.T, s *servers.Server) *goredis.Client {
+	t.Helper()
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, ReadTimeout: time.Minute})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func uniform(keys uint64, mix Mix, phases ...Phase) Traffic {
+	return Traffic{Seed: 1, Phases: phases, Mix: mix, Keys: Keys{N: keys, Law: Uniform}, Sizes: Sizes{Law: Range, Min: 3, Max: 64}}
+}
+
+func send(t *testing.T, c Config) *Report {
+	t.Helper()
+	r, err := Send(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	balanced(t, r)
+	return r
+}
+
+// balanced: nothing is counted twice, and nothing is missing.
+func balanced(t *testing.T, r *Report) {
+	t.Helper()
+	var ticks, all Tally
+	for do := range r.Tallies {
+		k := &r.Tallies[do]
+		if k.Due != k.Sent+k.Dropped || k.Sent != k.Done+k.Refused+k.Lost || k.Latency.Count() != k.Done || k.Service.Count() != k.Done {
+			t.Errorf("%v: due %d = sent %d + dropped %d; sent = done %d + refused %d + lost %d; latencies %d, %d",
+				Do(do), k.Due, k.Sent, k.Dropped, k.Done, k.Refused, k.Lost, k.Latency.Count(), k.Service.Count())
+		}
+		if Do(do) != Write && k.Hits+k.Misses != k.Done {
+			t.Errorf("%v: %d hits and %d misses of %d", Do(do), k.Hits, k.Misses, k.Done)
+		}
+		all.Merge(k)
+	}
+	for i := range r.Ticks {
+		k := &r.Ticks[i]
+		if k.At != time.Duration(i)*time.Second || k.Latency.Count() != k.Done {
+			t.Errorf("second %d is at %v, and has %d latencies of %d", i, k.At, k.Latency.Count(), k.Done)
+		}
+		ticks.Merge(&Tally{Due: k.Due, Sent: k.Sent, Done: k.Done, Refused: k.Refused, Lost: k.Lost, Dropped: k.Dropped})
+	}
+	if ticks.Due != all.Due || ticks.Sent != all.Sent || ticks.Done != all.Done || ticks.Refused != all.Refused || ticks.Lost != all.Lost || ticks.Dropped != all.Dropped {
+		t.Errorf("the seconds add up to %+v", ticks)
+	}
+}
+
+// TestOpenLoopCounts: every op that was due arrived at the server, none twice; the warm-up is not in the report.
+func TestOpenLoopCounts(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		k := client(t, s)
+		var mu sync.Mutex
+		var shown []Tick
+		c.Dialer, c.Connections, c.Target, c.Threads = d, 6, "redis://x", 2
+		c.Observe = func(tick Tick) {
+			mu.Lock()
+			defer mu.Unlock()
+			shown = append(shown, tick)
+		}
+		c.Traffic = uniform(50, Mix{6, 3, 1}, Phase{Length: 300 * time.Millisecond, Rate: 1000, Warmup: true}, Phase{Length: 1200 * time.Millisecond, Rate: 2000, Poisson: true})
+		var want [doKinds]uint64
+		var bytes, warm uint64
+		source, op := c.Traffic.Source(), Op{}
+		for source.Next(&op) {
+			if op.Due < 300*time.Millisecond {
+				warm++
+				continue
+			}
+			if want[op.Do]++; op.Do == Write {
+				bytes += uint64(op.Size)
+			}
+		}
+		r := send(t, c)
+		for do := range r.Tallies {
+			if r.Tallies[do].Due != want[do] || r.Tallies[do].Done != want[do] {
+				t.Errorf("%v: %d due, %d done, want %d", Do(do), r.Tallies[do].Due, r.Tallies[do].Done, want[do])
+			}
+		}
+		if r.Tallies[Write].BytesOut != bytes || r.Tallies[Read].BytesIn == 0 || r.Length != 1200*time.Millisecond || r.Closed || r.Target != "redis://x" || r.Connections != 6 {
+			t.Errorf("%+v", r)
+		}
+		calls := commandCalls(t, k)
+		if calls["get"]+calls["set"]+calls["del"] != int(want[Read]+want[Write]+want[Remove]+warm) || calls["get"] == 0 || calls["set"] == 0 || calls["del"] == 0 {
+			t.Errorf("the server counts %v, want %v and %d of the warm-up", calls, want, warm)
+		}
+		var due uint64
+		for _, tick := range shown {
+			due += tick.Due
+		}
+		if len(shown) != 3 || shown[0].At != -time.Second || due != warm+want[Read]+want[Write]+want[Remove] {
+			t.Errorf("%d seconds were shown with %d ops: %+v", len(shown), due, shown)
+		}
+	})
+}
+
+func commandCalls(t *testing.T, k *goredis.Client) map[string]int {
+	t.Helper()
+	calls := make(map[string]int)
+	for line := range strings.Lines(k.Info(context.Background(), "commandstats").Val()) {
+		var n int
+		name, rest, _ := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":")
+		if _, err := fmt.Sscanf(rest, "calls=%d,", &n); err == nil {
+			calls[name] = n
+		}
+	}
+	return calls
+}
+
+// TestClosedLoop: as many in flight as there is room for, until the time is over.
+func TestClosedLoop(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		_, d := single(t)
+		c.Dialer, c.Connections, c.Depth = d, 4, 8
+		c.Traffic = uniform(1000, Mix{Read: 1, Write: 1}, Phase{Length: 200 * time.Millisecond, Warmup: true}, Phase{Length: 300 * time.Millisecond},
+			Phase{Length: 200 * time.Millisecond, Rate: 500})
+		r := send(t, c)
+		if all := r.Total(); !r.Closed || all.Done < 1000 || r.Late.Count() > 101 {
+			t.Errorf("%d done, %d late, %v", all.Done, r.Late.Count(), r.Invalid)
+		}
+	})
+}
+
+// TestLatencyFromWhenDue: a server that is frozen for a second delays all requests of that second, which an open
+// loop shows. Of those in flight there are no more than there is room for, so service times hide it.
+func TestLatencyFromWhenDue(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		const rate, room = 1000, 6
+		c.Dialer, c.Connections, c.Depth = d, room/2, 2
+		c.Traffic = uniform(100, Mix{Read: 1}, Phase{Length: 2500 * time.Millisecond, Rate: rate})
+		frozen := make(chan time.Duration, 1)
+		go func() {
+			time.Sleep(500 * time.Millisecond)
+			start := time.Now()
+			s.Pause()
+			time.Sleep(time.Second)
+			s.Resume()
+			frozen <- time.Since(start)
+		}()
+		r := send(t, c)
+		stall := <-frozen
+		reads := &r.Tallies[Read]
+		if reads.Done != 2500 {
+			t.Errorf("%d done", reads.Done)
+		}
+		// Those due in the first nine tenths of the stall waited for a tenth of it at least.
+		least := uint64(0.9 * stall.Seconds() * rate * 0.95)
+		if slow := above(&reads.Latency, stall/10); slow < least {
+			t.Errorf("%d requests took more than %v from when they were due, want %d", slow, stall/10, least)
+		}
+		if slow := above(&reads.Service, stall/2); slow == 0 || slow > room {
+			t.Errorf("%d requests took more than %v from when they were sent: there was room for %d", slow, stall/2, room)
+		}
+	})
+}
+
+func above(h *Histogram, d time.Duration) (n uint64) {
+	for upper, count := range h.Buckets() {
+		if upper > d {
+			n += count
+		}
+	}
+	return n
+}
+
+// afterDials does something when the last connection was made.
+type afterDials struct {
+	backends.Dialer
+	mu   sync.Mutex
+	left int
+	then func()
+}
+
+func (a *afterDials) DialNode(ctx context.Context, node string) (net.Conn, backends.Dialect, error) {
+	conn, d, err := a.Dialer.DialNode(ctx, node)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.left--; a.left == 0 {
+		a.then()
+	}
+	return conn, d, err
+}
+
+// TestDropped: no more wait than may, and what is dropped is told.
+func TestDropped(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		c.Dialer, c.Connections, c.MaxWaiting = d, 2, 100
+		c.Traffic = uniform(100, Mix{Read: 1}, Phase{Length: time.Second, Rate: 1000})
+		c.Settle = 20 * time.Second
+		c.Dialer = &afterDials{Dialer: d, left: 2, then: s.Pause}
+		go func() {
+			time.Sleep(1500 * time.Millisecond)
+			s.Resume()
+		}()
+		r := send(t, c)
+		if reads := r.Tallies[Read]; reads.Done != 102 || reads.Dropped != 898 || len(r.Invalid) == 0 || !strings.HasPrefix(r.Invalid[0], "898 requests were never sent") {
+			t.Errorf("%d done, %d dropped: %v", reads.Done, reads.Dropped, r.Invalid)
+		}
+	})
+}
+
+// TestNoAnswerAtTheEnd: the end waits for a bounded time.
+func TestNoAnswerAtTheEnd(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		c.Dialer, c.Connections, c.Settle = d, 2, 100*time.Millisecond
+		c.Traffic = uniform(100, Mix{Read: 1}, Phase{Length: 200 * time.Millisecond, Rate: 1000})
+		c.Dialer = &afterDials{Dialer: d, left: 2, then: s.Pause}
+		r := send(t, c)
+		s.Resume()
+		if reads := r.Tallies[Read]; reads.Lost != 2 || reads.Dropped != 198 || len(r.Invalid) != 1 {
+			t.Errorf("%d lost, %d dropped: %v", reads.Lost, reads.Dropped, r.Invalid)
+		}
+	})
+}
+
+// TestCutShort: the end of the context ends the run, with what is in flight settled.
+func TestCutShort(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		_, d := single(t)
+		for _, rate := range []float64{1000, 0} {
+			ctx, cancel := context.WithCancel(t.Context())
+			c.Dialer, c.Connections = d, 5
+			c.Traffic = uniform(100, Mix{Read: 1}, Phase{Length: time.Hour, Rate: rate})
+			time.AfterFunc(300*time.Millisecond, cancel)
+			r, err := Send(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			balanced(t, r)
+			reads := r.Tallies[Read]
+			if reads.Done == 0 || reads.Lost > 0 || r.Length > 10*time.Second || r.Length < 200*time.Millisecond || len(r.Invalid) == 0 || !strings.Contains(r.Invalid[0], "cut short") {
+				t.Errorf("rate %v: %d done, %d lost in %v: %v", rate, reads.Done, reads.Lost, r.Length, r.Invalid)
+			}
+		}
+	})
+}
+
+// TestConnectionsCut: what was in flight is lost, and the run goes on over new connections.
+func TestConnectionsCut(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		k := client(t, s)
+		c.Dialer, c.Connections, c.Depth = d, 3, 4
+		c.Traffic = uniform(100, Mix{Read: 1}, Phase{Length: 1500 * time.Millisecond, Rate: 2000})
+		go func() {
+			time.Sleep(300 * time.Millisecond)
+			k.Do(context.Background(), "client", "pause", 400, "all") // so that the connections owe answers
+			time.Sleep(200 * time.Millisecond)
+			k.Do(context.Background(), "client", "kill", "type", "normal", "skipme", "yes")
+		}()
+		r := send(t, c)
+		reads := r.Tallies[Read]
+		if reads.Lost == 0 || reads.Lost > 12 || reads.Done+reads.Lost != 3000 || len(r.Errors) == 0 {
+			t.Errorf("%d lost of %d, errors %v, %v", reads.Lost, reads.Due, r.Errors, r.Invalid)
+		}
+	})
+}
+
+// TestServerGone: while there is nobody, ops wait.
+func TestServerGone(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		c.Dialer, c.Connections, c.Settle = d, 3, 20*time.Second
+		c.Traffic = uniform(100, Mix{Write: 1}, Phase{Length: 1500 * time.Millisecond, Rate: 1000})
+		again := make(chan struct{})
+		go func() {
+			defer close(again)
+			time.Sleep(200 * time.Millisecond)
+			s.Restart()
+		}()
+		r := send(t, c)
+		<-again
+		if writes := r.Tallies[Write]; writes.Dropped > 0 || writes.Lost > 3 || writes.Done+writes.Lost != 1500 {
+			t.Errorf("%d dropped, %d lost, %d done: %v", writes.Dropped, writes.Lost, writes.Done, r.Invalid)
+		}
+		s.Stop()
+		if _, err := Send(t.Context(), c); err == nil {
+			t.Error("a run that could not begin")
+		}
+	})
+}
+
+// TestRefused: errors are counted, with their words.
+func TestRefused(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		client(t, s).ConfigSet(t.Context(), "maxmemory", "1")
+		c.Dialer, c.Connections = d, 3
+		c.Traffic = uniform(100, Mix{Write: 1, Read: 1}, Phase{Length: 200 * time.Millisecond, Rate: 1000})
+		r := send(t, c)
+		if w := r.Tallies[Write]; w.Refused != w.Due || w.Due == 0 || !strings.HasPrefix(r.commonest(), "OOM ") || r.Tallies[Read].Refused > 0 {
+			t.Errorf("%+v, %v", w, r.Errors)
+		}
+	})
+}
+
+// A wireless dialer makes connections that are not of the kernel.
+type wireless struct{ backends.Dialer }
+
+func (w wireless) DialNode(ctx context.Context, node string) (net.Conn, backends.Dialect, error) {
+	conn, d, err := w.Dialer.DialNode(ctx, node)
+	return struct{ net.Conn }{conn}, d, err
+}
+
+// TestLargeValues: values longer than buffers, in and out, over connections without descriptors too.
+func TestLargeValues(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		s, d := single(t)
+		c.Dialer, c.Connections, c.Depth = d, 2, 3
+		if c.portable {
+			c.Dialer, c.portable = wireless{d}, false
+		}
+		c.Traffic = uniform(3, Mix{Write: 1, Read: 2}, Phase{Length: 200 * time.Millisecond, Rate: 200})
+		c.Traffic.Sizes = Sizes{Law: Fixed, Min: 3 << 20}
+		c.Settle = 20 * time.Second
+		r := send(t, c)
+		if all := r.Total(); all.Done != 40 || all.BytesIn != all.Hits*3<<20 || all.Hits == 0 {
+			t.Errorf("%+v", all)
+		}
+		if n := client(t, s).StrLen(t.Context(), "key:1").Val(); n != 3<<20 {
+			t.Errorf("a value of %d bytes", n)
+		}
+	})
+}
