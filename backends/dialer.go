@@ -47,6 +47,7 @@ type Ask struct {
 	TTL   time.Duration
 	CAS   uint64        // AskSet: only while the item is still this one, 0: whatever it is. AskRelease: as told when it was added
 	Early time.Duration // AskLease: with less than this left of its TTL one asker wins the right to bring a new value
+	Once  bool          // a reply of Moved said Once: this is asked of a node that has only some keys of the slot yet
 }
 
 // Asked is what is wanted.
@@ -72,6 +73,8 @@ type Reply struct {
 	Stale  bool   // the server marks Value as out of date
 	CAS    uint64
 	Text   string // of Refused and Moved: what the server said
+	Node   string // of Moved: who is to be asked, as in Routes, where the server tells
+	Once   bool   // of Moved: Node is to be asked this time only, by an Ask that says Once (a slot on its way)
 }
 
 // An Answer sorts replies.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
@@ -13,7 +15,9 @@ import (
 // A dialect is RESP2, as far as an Ask needs it. It remembers nothing: a reply that is not
 // all there is looked at anew, which takes no longer for a longer one, because its length
 // stands at its beginning.
-type dialect struct{}
+type dialect struct {
+	host string // of the node, which others tell as none where it is their own
+}
 
 // releaseScript deletes a lock that is still its owner's.
 const releaseScript = `if redis.call("get",KEYS[1])==ARGV[1] then return redis.call("del",KEYS[1]) end return 0`
@@ -29,6 +33,12 @@ var (
 	headAddPX   = head(6, "SET")
 	headRelease = head(5, "EVAL", releaseScript, "1")
 	headPublish = head(3, "PUBLISH")
+)
+
+// asking goes before a request that says Once, and has a reply of its own.
+const (
+	asking      = "*1\r\n$6\r\nASKING\r\n"
+	askingReply = "+OK\r\n"
 )
 
 func head(arguments int, first ...string) string {
@@ -48,9 +58,16 @@ var (
 )
 
 // Append writes a as one command.
-func (dialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
+func (d dialect) Append(dst []byte, a *backends.Ask) ([]byte, error) {
 	if a.TTL != 0 && a.TTL < time.Millisecond && (a.Do == backends.AskSet || a.Do == backends.AskAdd || a.Do == backends.AskGet) {
 		return dst, errShortTTL
+	}
+	if a.Once {
+		out, err := d.Append(append(dst, asking...), &backends.Ask{Do: a.Do, Key: a.Key, Value: a.Value, TTL: a.TTL, CAS: a.CAS})
+		if err != nil {
+			out = dst
+		}
+		return out, err
 	}
 	switch a.Do {
 	case backends.AskGet:
@@ -104,7 +121,20 @@ func expiry(dst []byte, ttl time.Duration) []byte {
 }
 
 // Parse reads one reply, which is never an array.
-func (dialect) Parse(src []byte, a *backends.Ask, r *backends.Reply) (int, error) {
+func (d dialect) Parse(src []byte, a *backends.Ask, r *backends.Reply) (int, error) {
+	if a.Once {
+		if len(src) < len(askingReply) {
+			return 0, nil
+		}
+		if string(src[:len(askingReply)]) != askingReply {
+			return 0, protocolError("an answer to ASKING that is not OK")
+		}
+		n, err := d.Parse(src[len(askingReply):], &backends.Ask{Do: a.Do}, r)
+		if n > 0 {
+			n += len(askingReply)
+		}
+		return n, err
+	}
 	end := bytes.IndexByte(src[:min(len(src), maxLine)], '\n')
 	if end < 0 {
 		if len(src) >= maxLine {
@@ -122,6 +152,7 @@ func (dialect) Parse(src []byte, a *backends.Ask, r *backends.Reply) (int, error
 		r.Text = string(text)
 		if elsewhere(text) {
 			r.Answer = backends.Moved
+			r.Node, r.Once = d.owner(r.Text)
 		}
 		return end + 1, nil
 	case kind == '$':
@@ -178,4 +209,20 @@ func elsewhere(text []byte) bool {
 		return true
 	}
 	return false
+}
+
+// owner reads "MOVED 3999 127.0.0.1:6381" and "ASK ...".
+func (d dialect) owner(text string) (node string, once bool) {
+	words := strings.Fields(text)
+	if len(words) < 3 || words[0] != "MOVED" && words[0] != "ASK" {
+		return "", false
+	}
+	host, port, err := net.SplitHostPort(words[2])
+	if err != nil {
+		return "", false
+	}
+	if host == "" || host == "?" {
+		host = d.host
+	}
+	return net.JoinHostPort(host, port), words[0] == "ASK"
 }

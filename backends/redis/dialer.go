@@ -74,7 +74,8 @@ func (c *cache) DialNode(ctx context.Context, addr string) (net.Conn, backends.D
 		}
 		return nil, nil, fail(ctx, addr, err)
 	}
-	return lent.Conn, dialect{}, nil
+	host, _, _ := net.SplitHostPort(addr) // a socket has none
+	return lent.Conn, dialect{host}, nil
 }
 
 // nameOnly names a connection, where that is allowed.

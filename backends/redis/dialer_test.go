@@ -167,6 +167,15 @@ func TestDialerInCluster(t *testing.T) {
 	if reply.Answer != backends.Moved || !strings.HasPrefix(reply.Text, "ASK ") {
 		t.Errorf("%+v", reply)
 	}
+	if reply.Node != routes.Nodes[(from+1)%3] || !reply.Once {
+		t.Errorf("%+v", reply)
+	}
+	to := talks[(from+1)%3]
+	replies := to.ask(backends.Ask{Do: backends.AskAdd, Key: []byte(tag + "absent"), Value: []byte("there"), Once: true},
+		backends.Ask{Key: []byte(tag + "absent"), Once: true}, backends.Ask{Key: []byte(tag + "absent")})
+	if replies[0].Answer != backends.Done || string(replies[1].Value) != "there" || replies[2].Answer != backends.Moved || replies[2].Once || replies[2].Node != routes.Nodes[from] {
+		t.Errorf("%+v", replies)
+	}
 	c.move(t, slotOf(tag), from, (from+1)%3)
 	again, err := b.(backends.Dialer).Routes(t.Context())
 	must(t, err)
@@ -260,7 +269,7 @@ func TestDialectDoesNotAllocate(t *testing.T) {
 	key, value := []byte("key:1"), []byte("value")
 	var r backends.Reply
 	for do := backends.AskGet; do <= backends.AskRelease; do++ {
-		a := backends.Ask{Do: do, Key: key, Value: value, TTL: time.Minute}
+		a := backends.Ask{Do: do, Key: key, Value: value, TTL: time.Minute, Once: do == backends.AskSet}
 		if n := testing.AllocsPerRun(100, func() { buf, _ = dialect{}.Append(buf[:0], &a) }); n != 0 {
 			t.Errorf("%d: %v allocations for a request", do, n)
 		}
@@ -278,11 +287,12 @@ func TestDialectDoesNotAllocate(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"$5\r\nvalue\r\n", "$-1\r\n", "+OK\r\n", ":1\r\n", "-MOVED 1 h:1\r\n", "-ERR no\r\n", "*0\r\n", "$0\r\n\r\n"} {
 		for do := range byte(8) {
-			f.Add([]byte(seed+"+rest"), do)
+			f.Add([]byte(seed+"+rest"), do, false)
+			f.Add([]byte("+OK\r\n"+seed), do, true)
 		}
 	}
-	f.Fuzz(func(t *testing.T, src []byte, do byte) {
-		a := backends.Ask{Do: backends.Asked(do)}
+	f.Fuzz(func(t *testing.T, src []byte, do byte, once bool) {
+		a := backends.Ask{Do: backends.Asked(do), Once: once}
 		var r, again backends.Reply
 		n, err := dialect{}.Parse(src, &a, &r)
 		if n < 0 || n > len(src) || err != nil && n != 0 {
