@@ -126,6 +126,7 @@ func (s *sweep) run(ctx context.Context) error {
 	}
 	s.Traffic.Phases = sweepPhases()
 	var r *Report
+	var again []Op
 	for range sweepPasses {
 		var err error
 		if r, err = Send(ctx, s.Config); err != nil {
@@ -137,11 +138,11 @@ func (s *sweep) run(ctx context.Context) error {
 		if len(s.failed) == 0 {
 			return nil
 		}
-		again := s.failed
+		again = s.failed
 		s.failed = nil
 		s.source = func(*Traffic) Source { return &list{again} }
 	}
-	return fmt.Errorf("%s: %d keys failed: %s", s.what, len(s.failed)+int(r.dropped()), r.commonest())
+	return fmt.Errorf("%s: %d keys failed: %s", s.what, len(again), r.commonest())
 }
 
 // observe adds the seconds up.
@@ -187,11 +188,4 @@ func (r *Report) commonest() string {
 		}
 	}
 	return most
-}
-
-func (r *Report) dropped() (n uint64) {
-	for i := range r.Tallies {
-		n += r.Tallies[i].Dropped
-	}
-	return n
 }

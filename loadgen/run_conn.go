@@ -13,7 +13,8 @@ type flight struct {
 	op    Op
 	sent  time.Duration
 	again time.Duration // of one that moved: when it is to be sent again
-	tries int           // how often the key was elsewhere
+	tries int32         // how often the key was elsewhere
+	once  bool          // Ask.Once
 }
 
 // A conn is one connection of a loop, over all times that it is dialled.

@@ -195,9 +195,10 @@ func (l *loop) name(key uint64) []byte {
 	return l.key
 }
 
-// asking makes ask the request of op.
-func (l *loop) asking(op *Op) {
-	l.ask.Do, l.ask.Key = asked[op.Do], l.name(op.Key)
+// asking makes ask the request of f.
+func (l *loop) asking(f *flight) {
+	op := &f.op
+	l.ask.Do, l.ask.Key, l.ask.Once = asked[op.Do], l.name(op.Key), f.once
 	if op.Do == Write {
 		l.ask.Value, l.ask.TTL = l.values.of(op.N, op.Size), op.TTL
 	}
@@ -207,7 +208,7 @@ var asked = [doKinds]backends.Asked{Read: backends.AskGet, Write: backends.AskSe
 
 // send encodes an op into a connection that has room.
 func (l *loop) send(c *conn, f *flight) {
-	l.asking(&f.op)
+	l.asking(f)
 	out, err := c.dialect.Append(c.out, &l.ask)
 	if f.tries == 0 {
 		l.acc.sent(&f.op, l.now)
@@ -255,7 +256,7 @@ func (l *loop) received(c *conn) {
 	l.clock()
 	for c.flights.n > 0 && c.from < c.to {
 		f := c.flights.get(0)
-		l.asking(&f.op)
+		l.asking(f)
 		n, err := c.dialect.Parse(c.in[c.from:c.to], &l.ask, &l.reply)
 		if err != nil {
 			l.broken(c, err)

@@ -16,19 +16,37 @@ const (
 	mostRest  = 64 * time.Millisecond
 )
 
-// elsewhere has an op sent again, where the key lives by then. It is counted once, from
-// when it was due.
+// elsewhere has an op sent again: at once to the node that has the key, where the server told one, and every
+// fourth time after a rest, to where the key lives by then. It is counted once, from when it was due.
 func (l *loop) elsewhere(f *flight) {
 	if f.tries++; f.tries > mostMoves || l.stopped {
 		l.acc.refused(&f.op, l.now, l.reply.Text)
 		return
 	}
+	f.once = l.reply.Once
+	if !f.once {
+		l.router.ask()
+	}
+	if n := l.nodeAt(l.reply.Node); n != nil && f.tries%4 != 0 {
+		again := *f // whose place the next flight may take
+		l.placeOn(n, &again)
+		return
+	}
+	f.once = false
 	f.again = l.now + min(time.Millisecond<<min(f.tries-1, 10), mostRest)
 	if len(l.moved) == 0 || f.again < l.movedAt {
 		l.movedAt = f.again
 	}
 	l.moved = append(l.moved, *f)
-	l.router.ask()
+}
+
+func (l *loop) nodeAt(addr string) *node {
+	for _, n := range l.nodes {
+		if n.addr == addr {
+			return n
+		}
+	}
+	return nil
 }
 
 // retry sends what was elsewhere and has waited for long enough.

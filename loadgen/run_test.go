@@ -21,6 +21,7 @@ import (
 func engines(t *testing.T, test func(t *testing.T, c Config)) {
 	for _, portable := range []bool{false, true} {
 		t.Run(map[bool]string{false: "native", true: "portable"}[portable], func(t *testing.T) {
+			t.Parallel()
 			test(t, Config{portable: portable, Prefix: "key:"})
 		})
 	}
@@ -92,6 +93,7 @@ func balanced(t *testing.T, r *Report) {
 
 // TestOpenLoopCounts: every op that was due arrived at the server, none twice; the warm-up is not in the report.
 func TestOpenLoopCounts(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		k := client(t, s)
@@ -154,6 +156,7 @@ func commandCalls(t *testing.T, k *goredis.Client) map[string]int {
 
 // TestClosedLoop: as many in flight as there is room for, until the time is over.
 func TestClosedLoop(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		_, d := single(t)
 		c.Dialer, c.Connections, c.Depth = d, 4, 8
@@ -169,6 +172,7 @@ func TestClosedLoop(t *testing.T) {
 // TestLatencyFromWhenDue: a server that is frozen for a second delays all requests of that second, which an open
 // loop shows. Of those in flight there are no more than there is room for, so service times hide it.
 func TestLatencyFromWhenDue(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		const rate, room = 1000, 6
@@ -229,6 +233,7 @@ func (a *afterDials) DialNode(ctx context.Context, node string) (net.Conn, backe
 
 // TestDropped: no more wait than may, and what is dropped is told.
 func TestDropped(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		c.Dialer, c.Connections, c.MaxWaiting = d, 2, 100
@@ -248,6 +253,7 @@ func TestDropped(t *testing.T) {
 
 // TestNoAnswerAtTheEnd: the end waits for a bounded time.
 func TestNoAnswerAtTheEnd(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		c.Dialer, c.Connections, c.Settle = d, 2, 100*time.Millisecond
@@ -263,6 +269,7 @@ func TestNoAnswerAtTheEnd(t *testing.T) {
 
 // TestCutShort: the end of the context ends the run, with what is in flight settled.
 func TestCutShort(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		_, d := single(t)
 		for _, rate := range []float64{1000, 0} {
@@ -285,6 +292,7 @@ func TestCutShort(t *testing.T) {
 
 // TestConnectionsCut: what was in flight is lost, and the run goes on over new connections.
 func TestConnectionsCut(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		k := client(t, s)
@@ -306,6 +314,7 @@ func TestConnectionsCut(t *testing.T) {
 
 // TestServerGone: while there is nobody, ops wait.
 func TestServerGone(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		c.Dialer, c.Connections, c.Settle = d, 3, 20*time.Second
@@ -330,6 +339,7 @@ func TestServerGone(t *testing.T) {
 
 // TestRefused: errors are counted, with their words.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		client(t, s).ConfigSet(t.Context(), "maxmemory", "1")
@@ -352,6 +362,7 @@ func (w wireless) DialNode(ctx context.Context, node string) (net.Conn, backends
 
 // TestLargeValues: values longer than buffers, in and out, over connections without descriptors too.
 func TestLargeValues(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, c Config) {
 		s, d := single(t)
 		c.Dialer, c.Connections, c.Depth = d, 2, 3

@@ -38,6 +38,12 @@ func (w *Written) Add(key uint64) {
 	}
 }
 
+// has tells whether a key was added.
+func (w *Written) has(key uint64) bool {
+	next, some := w.from(key)
+	return some && next == key
+}
+
 // Count is how many keys there are.
 func (w *Written) Count() (n uint64) {
 	for i := range w.pieces {
