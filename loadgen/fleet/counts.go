@@ -46,7 +46,7 @@ func (c *Counts) count(v, n uint64) {
 // rounded is v with its twelve highest bits, the rest filled with ones.
 func rounded(v uint64) uint64 {
 	if drop := bits.Len64(v) - 12; drop > 0 {
-		return v | 1<<drop - 1
+		return v | (1<<drop - 1)
 	}
 	return v
 }

@@ -46,7 +46,7 @@ type Job struct {
 	Asked time.Duration // when it came
 	Began time.Duration // when work on it began
 	Fails bool          // it ends with an error
-	ends  time.Duration
+	ends  float64       // when it is done, in nanoseconds: of time, or of the work that each job got (sharing)
 }
 
 // A Desk does an Origin's jobs. It has no clock: it is told the time, which never goes back,
@@ -62,7 +62,7 @@ type Desk struct {
 	free   heap[instant, *instant] // when each server is free (queueing)
 	starts ring[time.Duration]
 
-	spent time.Duration // sharing: the work that a job which was there all along would have got
+	spent float64       // sharing: the work that a job which was there all along would have got, in nanoseconds
 	since time.Duration // when spent was reckoned
 }
 
@@ -96,7 +96,7 @@ func (d *Desk) Start(now time.Duration, id uint32, write bool) bool {
 			return false
 		}
 		d.share(now)
-		job.ends = d.spent + law.Draw(d.random)
+		job.ends = d.spent + float64(law.Draw(d.random))
 	case d.origin.Servers > 0:
 		for d.starts.len() > 0 && *d.starts.front() <= now {
 			d.starts.pop()
@@ -109,10 +109,11 @@ func (d *Desk) Start(now time.Duration, id uint32, write bool) bool {
 			job.Began = time.Duration(d.free[0])
 			d.starts.push(job.Began)
 		}
-		job.ends = job.Began + law.Draw(d.random)
-		d.free.sink(instant(job.ends))
+		ends := job.Began + law.Draw(d.random)
+		job.ends = float64(ends)
+		d.free.sink(instant(ends))
 	default:
-		job.ends = now + law.Draw(d.random)
+		job.ends = float64(now + law.Draw(d.random))
 	}
 	job.Fails = d.origin.Fails > 0 && d.random.Float64() < d.origin.Fails
 	if d.ordered {
@@ -135,14 +136,14 @@ func (d *Desk) limit() int {
 func (d *Desk) Next() (time.Duration, bool) {
 	switch {
 	case d.line.len() > 0:
-		return d.line.front().ends, true
+		return time.Duration(d.line.front().ends), true
 	case len(d.heap) == 0:
 		return 0, false
 	case d.origin.Sharing:
-		left := float64(max(d.heap[0].ends-d.spent, 0))
+		left := max(d.heap[0].ends-d.spent, 0)
 		return d.since + time.Duration(math.Ceil(left/d.pace())), true
 	}
-	return d.heap[0].ends, true
+	return time.Duration(d.heap[0].ends), true
 }
 
 // End is the job that ends next; its time, which Next told, has come.
@@ -163,7 +164,7 @@ func (d *Desk) pace() float64 {
 
 // share reckons the work done until now.
 func (d *Desk) share(now time.Duration) {
-	d.spent += time.Duration(float64(now-d.since) * d.pace())
+	d.spent += float64(now-d.since) * d.pace()
 	d.since = now
 }
 
