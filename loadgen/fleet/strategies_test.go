@@ -18,7 +18,8 @@ func hit(of ActionKind, a Answer, q Req, k Key, soft, until time.Duration) Event
 }
 
 func TestStrategiesSteps(t *testing.T) {
-	o := Options{Lifetime: Lifetime{TTL: sec, Stale: sec}, Beta: 1, Lock: 2 * sec, Poll: 5 * ms, Ahead: 100 * ms}
+	o := Defaults()
+	o.TTL, o.Stale, o.Lock, o.Poll, o.Ahead = sec, sec, 2*sec, 5*ms, 100*ms
 	drop, together := o, o
 	drop.DropLate, together.Coalesce = true, true
 	won := func(cas, version uint64) Event {

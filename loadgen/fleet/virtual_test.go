@@ -167,7 +167,9 @@ func TestRecovery(t *testing.T) {
 			t.Parallel()
 			traffic := reading(1, 1000, 90*sec)
 			traffic.Keys = loadgen.Keys{N: 5000, Law: "zipf", Theta: 0.9}
-			r := virtually(t, Config{Maker: strategy(t, c.name, Options{DropLate: c.drop, Poll: ms}), Seed: 1, Source: source(t, traffic), Length: 90 * sec,
+			o := Defaults()
+			o.TTL, o.Stale, o.DropLate = 0, 0, c.drop
+			r := virtually(t, Config{Maker: strategy(t, c.name, o), Seed: 1, Source: source(t, traffic), Length: 90 * sec,
 				Patience: sec, Load: &Load{Keys: 5000}, Origin: Origin{Reads: Fixed(100 * ms), Servers: 20, Queue: c.queue},
 				Triggers: []Trigger{{At: 30 * sec, Do: Flush}}})
 			after := r.After[0]
