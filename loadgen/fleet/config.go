@@ -14,13 +14,13 @@ import (
 type Config struct {
 	Strategy  string // its name, for the report
 	Maker     Maker
-	Processes int    // 0: one. Each request comes to any of them, each as likely
-	Seed      uint64 // of all chance but the source's
-	Source    loadgen.Source
-	Length    time.Duration // what is due then or later does not arrive; what arrived is still served
-	Warmup    time.Duration // of Length: not in the totals
-	Skip      int           // cycles of each key that are not counted; see Terms
-	Load      *Load         // what is in the cache when it begins; nil: nothing
+	Processes int            // 0: one. Each request comes to any of them, each as likely
+	Seed      uint64         // of all chance but the source's
+	Source    loadgen.Source // of an open loop: a closed one waits for answers, and never ends here
+	Length    time.Duration  // what is due then or later does not arrive; what arrived is still served
+	Warmup    time.Duration  // of Length: not in the totals
+	Skip      int            // cycles of each key that are not counted; see Terms
+	Load      *Load          // what is in the cache when it begins; nil: nothing
 
 	Network  Law           // round trip between a process and the cache. The cache acts when half of it is over
 	Capacity int           // keys the cache holds; the least recently used goes. 0: all

@@ -10,7 +10,7 @@ import (
 )
 
 // Virtual runs an experiment on a clock of its own. The same Config, with a source that brings the same, gives the
-// same Report on every machine. It ends when every request was served, or has been waiting for an hour after Length.
+// same Report, byte for byte (machines of different kinds may differ in the last bit of Exp and Log, and so in a request). It ends when every request was served, or has been waiting for an hour after Length.
 //
 // Of things that happen at the same instant triggers come first, then arrivals, then
 // the origin's answers, then all else in the order in which it was set off.
