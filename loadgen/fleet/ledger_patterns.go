@@ -100,6 +100,21 @@ func (l *Ledger) lose(now time.Duration, a *Action) {
 	}
 }
 
+// Orphan notes that a commit failed whose process had crashed meanwhile: nobody is left to try again. It, and what it
+// had replaced, is lost if it was acknowledged. An older write that another process still holds is taken for lost, too, until it is committed.
+func (l *Ledger) Orphan(now time.Duration, key Key, version uint64) {
+	h := l.written(l.keys.at(key))
+	var lost []step
+	for _, s := range slices.Backward(h.known.steps) {
+		if s.version > h.committed.latest() && s.version <= version {
+			lost = append(lost, s)
+		}
+	}
+	for i, s := range lost {
+		l.lose(now, &Action{Kind: Lose, Key: key, Tag: uint8(min(i, 1)), Value: Value{Version: s.version, Read: s.at}})
+	}
+}
+
 // remove forgets one version.
 func (h *history) remove(version uint64) {
 	i := slices.IndexFunc(h.steps, func(s step) bool { return s.version == version })

@@ -125,6 +125,9 @@ func (v *virtual) worked(j Job) {
 	switch {
 	case j.Fails || v.now < v.outage:
 		e.Answer = Failed
+		if j.Write && o.epoch != v.processes[o.process].epoch {
+			v.ledger.Orphan(v.now, a.Key, a.Value.Version)
+		}
 	case j.Write:
 		e.Value = Value{Version: v.ledger.Commit(v.now, a.Key, a.Value.Version), Read: v.now, Took: v.now - j.Asked}
 	default:
