@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cachectl/cachectl/loadgen"
+	"github.com/cachectl/cachectl/loadgen/theory"
 )
 
 // staggered asks for each key only from a moment of its own on: what begins together stays in step for long.
@@ -102,15 +103,12 @@ func TestTTLCache(t *testing.T) {
 	for _, s := range []struct{ l, T, D float64 }{{5, 2, 0.1}, {20, 1, 0.5}, {0.5, 3, 0.2}} {
 		ttl, d := seconds(s.T), seconds(s.D)
 		coalesced := law{reads: s.l, keys: 20, c: Config{Maker: CacheAside{Reading: Reading{TTL: ttl, Coalesce: true}}.Maker(), Origin: fetching(d)}}.reports(t, 16)
-		cycle := 1 + s.l*(s.T+s.D)
-		holds(t, "hits", coalesced, hits, s.l*s.T/cycle, 0.01)
-		holds(t, "origin", coalesced, misses, 1/cycle, 0.01)
-		holds(t, "delayed", coalesced, delayed, s.l*s.D/cycle, 0.05)
-
-		// Every fetch sets, and the last of a cycle, A after the first on the average, sets last: the value lives A longer.
+		expect := theory.Expiry{Rate: s.l, Fetch: d, TTL: ttl}
+		holds(t, "hits", coalesced, hits, expect.Hits().Mean, 0.01)
+		holds(t, "origin", coalesced, misses, expect.Fetching().Mean, 0.01)
+		holds(t, "delayed", coalesced, delayed, expect.Delayed().Mean, 0.05)
 		each := law{reads: s.l, keys: 20, c: Config{Maker: CacheAside{Reading: Reading{TTL: ttl}}.Maker(), Origin: fetching(d)}}.reports(t, 16)
-		A := s.D - (1-math.Exp(-s.l*s.D))/s.l
-		holds(t, "misses, uncoalesced", each, misses, (1+s.l*s.D)/(1+s.l*(s.T+s.D+A)), 0.02)
+		holds(t, "misses, uncoalesced", each, misses, expect.UncoalescedMissShare().Mean, 0.02)
 	}
 }
 
@@ -120,7 +118,7 @@ func seconds(s float64) time.Duration { return time.Duration(s * 1e9) }
 func TestSlidingTTL(t *testing.T) {
 	l, T := 2.0, 0.7
 	all := law{reads: l, keys: 20, c: Config{Maker: CacheAside{Reading: Reading{TTL: seconds(T), Sliding: true}}.Maker()}}.reports(t, 16)
-	holds(t, "hits", all, hits, 1-math.Exp(-l*T), 0.01)
+	holds(t, "hits", all, hits, theory.Sliding(l, seconds(T)).Mean, 0.01)
 }
 
 // TestCacheAside: reads at l, writes at m, TTL T, W from the origin's read to the set.
@@ -128,10 +126,9 @@ func TestCacheAside(t *testing.T) {
 	for _, s := range []struct{ l, m, T, W float64 }{{5, 0.5, 4, 0.2}, {15, 1, 3, 0.1}, {2, 1, 10, 0.3}} {
 		how := Reading{TTL: seconds(s.T), Coalesce: true}
 		all := law{reads: s.l, writes: s.m, keys: 30, c: Config{Maker: CacheAside{Reading: how}.Maker(), Origin: fetching(seconds(s.W))}}.reports(t, 16)
-		E := (1 - math.Exp(-s.m*s.T)) / s.m
-		stale := 1 - math.Exp(-s.m*s.W)
-		holds(t, "hits", all, hits, s.l*E/(1+s.l*(E+s.W)), 0.01)
-		holds(t, "stale fills", all, staleFills, stale, 0.03)
+		expect := theory.Aside{Reads: s.l, Writes: s.m, Fill: seconds(s.W), Race: seconds(s.W), TTL: how.TTL}
+		holds(t, "hits", all, hits, expect.Hits().Mean, 0.01)
+		holds(t, "stale fills", all, staleFills, expect.StaleFills().Mean, 0.03)
 		for _, r := range all {
 			if r.Amplification() != 1 {
 				t.Errorf("%d writes of the origin for %d", r.Origin.Writes, r.Served[Written])
@@ -151,7 +148,7 @@ func staleHits(r *Report) float64 {
 // side a later one mends what an earlier one spoiled, the more so the more there are. By lease nothing is spoiled.
 func TestStaleSetRace(t *testing.T) {
 	const m, W = 1.0, 0.1
-	bound := 1 - math.Exp(-m*W)
+	bound := theory.Aside{Writes: m, Race: seconds(W)}.StaleFills().Mean
 	race := func(l float64, keys int, how Reading) []*Report {
 		how.TTL = 10 * time.Second
 		return law{reads: l, writes: m, keys: keys, c: Config{Maker: CacheAside{Reading: how}.Maker(), Origin: fetching(seconds(W))}}.reports(t, 16)
@@ -203,10 +200,10 @@ func TestWriteBehind(t *testing.T) {
 		w, F      float64
 		processes int
 	}{{2, 1, 1}, {0.3, 2, 1}, {10, 0.5, 1}, {3, 1, 2}} {
-		x := s.w * s.F / float64(s.processes)
+		expect := theory.Behind{Writes: s.w / float64(s.processes), Every: seconds(s.F)}
 		l := law{writes: s.w, keys: 20, c: Config{Maker: WriteBehind{Flush: seconds(s.F)}.Maker(), Processes: s.processes}}
 		all := l.reports(t, 16)
-		holds(t, "origin writes for each write", all, (*Report).Amplification, (1-math.Exp(-x))/x, 0.01)
+		holds(t, "origin writes for each write", all, (*Report).Amplification, expect.Written().Mean, 0.01)
 		for _, r := range all {
 			if r.Lost != 0 || r.Consistency.LostKeys != 0 {
 				t.Errorf("%d writes lost without a crash", r.Lost)
@@ -221,14 +218,14 @@ func TestWriteBehindCrash(t *testing.T) {
 	const w, F, processes = 3.0, 0.5, 2
 	l := law{writes: w, keys: 20, c: Config{Maker: WriteBehind{Flush: seconds(F)}.Maker(), Processes: processes, Deaths: 0.1, Length: 300 * time.Second}}
 	all := l.reports(t, 32)
-	x := w * F / processes
+	expect := theory.Behind{Writes: w / processes, Every: seconds(F)}
 	holds(t, "keys lost in a crash", all, func(r *Report) float64 {
 		return float64(r.Consistency.LostKeys) / float64(r.Consistency.Crashes) / float64(l.keys)
-	}, 1-(1-math.Exp(-x))/x, 0.03)
+	}, expect.Lost().Mean, 0.03)
 	holds(t, "median age of lost writes", all, func(r *Report) float64 { return r.Consistency.LostAge.Quantile(0.5).Seconds() }, F*(1-math.Sqrt(0.5)), 0.03)
 	for _, r := range all {
-		if most := r.Consistency.LostAge.Quantile(1); most > seconds(F)+ms {
-			t.Errorf("a write of %v ago was lost, and the flush is every %v", most, seconds(F))
+		if most := r.Consistency.LostAge.Quantile(1); most > expect.Every+ms {
+			t.Errorf("a write of %v ago was lost, and the flush is every %v", most, expect.Every)
 		}
 	}
 }
