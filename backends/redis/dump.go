@@ -248,14 +248,18 @@ func (d *dump) valueCommands(k wanted) [][]string {
 }
 
 func (d *dump) factCommands(key string) [][]string {
-	all := [][]string{{"pttl", key}}
-	if d.absolute() {
-		all[0][0] = "pexpiretime"
-	}
+	all := [][]string{{d.ttlCommand(), key}}
 	if d.age != nil {
 		all = append(all, []string{d.age[0], d.age[1], key})
 	}
 	return all
+}
+
+func (d *dump) ttlCommand() string {
+	if d.absolute() {
+		return "pexpiretime"
+	}
+	return "pttl"
 }
 
 // absolute tells whether the server has PEXPIRETIME.
@@ -276,7 +280,7 @@ func (d *dump) values(w *wire, keys []wanted) (records []backends.Record, strays
 	for _, k := range keys {
 		replies := make([]reply, 0, 3)
 		for range 2 + len(age)/2 {
-			r, err := w.scalar()
+			r, err := w.blob()
 			if err != nil {
 				return nil, nil, err
 			}
@@ -315,7 +319,7 @@ func (d *dump) record(k wanted, replies []reply, age []string) (r backends.Recor
 		return r, keyGone, value.err
 	}
 	d.c.lookups.Add(1)
-	r = backends.Record{Key: k.key, Form: formRDB, Type: k.kind, Value: []byte(value.text)}
+	r = backends.Record{Key: k.key, Form: formRDB, Type: k.kind, Value: value.bytes()}
 	if k.kind == "string" {
 		r.Form = formString
 	}

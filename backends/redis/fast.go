@@ -65,11 +65,13 @@ func (d *dump) fast(ctx context.Context, w *wire, keys []string) (n int, err err
 }
 
 func (d *dump) askShort(w *wire, batch []wanted) {
+	last := text(shortString - 1)
 	for _, k := range batch {
-		for _, command := range d.factCommands(k.key) {
-			w.command(command...)
+		w.command(d.ttlCommand(), k.key)
+		if d.age != nil {
+			w.command(d.age[0], d.age[1], k.key)
 		}
-		w.command("getrange", k.key, "0", text(shortString-1))
+		w.command("getrange", k.key, "0", last)
 	}
 	d.asks = append(d.asks, d.age)
 }
@@ -83,13 +85,13 @@ func (d *dump) short(w *wire, batch []wanted) (records []backends.Record, others
 	for _, k := range batch {
 		var replies [3]reply
 		for i := range 2 + len(age)/2 {
-			if replies[i], err = w.scalar(); err != nil {
+			if replies[i], err = w.blob(); err != nil {
 				return nil, nil, err
 			}
 		}
 		all := replies[:2+len(age)/2]
 		value := all[len(all)-1]
-		if value.err != nil || all[0].err != nil || len(value.text) >= shortString {
+		if value.err != nil || all[0].err != nil || len(value.body) >= shortString {
 			others = append(others, k.key) // slow tells what it is
 			continue
 		}

@@ -25,6 +25,8 @@ type wire struct {
 	net     net.Conn
 	in      *bufio.Reader
 	out     []byte // commands not yet sent
+	word    []byte // memory of the last string that scalar read
+	shelf   []byte // memory for the next values that blob reads
 	timeout time.Duration
 	release func()
 }
@@ -179,33 +181,76 @@ type reply struct {
 	null bool
 	num  int64
 	text string
+	body []byte // of a string that blob read, instead of text
 	err  error
 }
 
-// scalar reads one answer. Its error is of the connection; the server's own is
-// in the reply.
-func (w *wire) scalar() (reply, error) {
+// bytes are those of a string, whoever read it.
+func (r *reply) bytes() []byte {
+	if r.body == nil {
+		return []byte(r.text)
+	}
+	return r.body
+}
+
+// answer reads one answer up to the bytes of a string, of which n follow; n is -1 where
+// nothing follows. Its error is of the connection; the server's own is in the reply.
+func (w *wire) answer() (r reply, n int, err error) {
 	kind, text, err := w.header()
 	if err != nil {
-		return reply{}, err
+		return reply{}, -1, err
 	}
 	switch kind {
 	case '+':
-		return reply{kind: kind, text: string(text)}, nil
+		return reply{kind: kind, text: string(text)}, -1, nil
 	case '-':
-		return reply{kind: kind, err: replyError(text)}, nil
+		return reply{kind: kind, err: replyError(text)}, -1, nil
 	case ':':
-		n, err := number(text, 1<<62)
-		return reply{kind: kind, num: n}, err
+		num, err := number(text, 1<<62)
+		return reply{kind: kind, num: num}, -1, err
 	case '$':
-		n, err := number(text, maxBulk)
-		if err != nil || n < 0 {
-			return reply{kind: kind, null: true}, err
-		}
-		body, err := w.bulk(nil, int(n))
-		return reply{kind: kind, text: string(body)}, err
+		length, err := number(text, maxBulk)
+		return reply{kind: kind, null: err != nil || length < 0}, int(length), err
 	}
-	return reply{}, protocolError(fmt.Sprintf("an answer that begins with %q", kind))
+	return reply{}, -1, protocolError(fmt.Sprintf("an answer that begins with %q", kind))
+}
+
+// scalar reads one answer, a string's bytes as text.
+func (w *wire) scalar() (reply, error) {
+	r, n, err := w.answer()
+	if err != nil || n < 0 {
+		return r, err
+	}
+	body, err := w.bulk(w.word[:0], n)
+	if r.text = string(body); cap(body) <= shelfMost {
+		w.word = body
+	}
+	return r, err
+}
+
+// Values of up to shelfMost bytes share pieces of shelfSize: few allocations for many
+// values, and one that is kept holds no more than its piece.
+const (
+	shelfSize = 256 << 10
+	shelfMost = 32 << 10
+)
+
+// blob is scalar, but leaves the bytes of a string in body. They are the caller's to keep.
+func (w *wire) blob() (r reply, err error) {
+	r, n, err := w.answer()
+	if err != nil || n < 0 {
+		return r, err
+	}
+	if n > shelfMost {
+		r.body, err = w.bulk(nil, n)
+		return r, err
+	}
+	if len(w.shelf) < n {
+		w.shelf = make([]byte, shelfSize)
+	}
+	r.body, err = w.bulk(w.shelf[:0:n], n)
+	w.shelf = w.shelf[n:]
+	return r, err
 }
 
 // bulk appends the n bytes of a bulk string to buf. Memory grows with what

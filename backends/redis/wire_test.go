@@ -87,7 +87,58 @@ func FuzzWire(f *testing.F) {
 				t.Fatal("more text than bytes")
 			}
 		}
+		kept(t, wireOn(string(data)))
 	})
+}
+
+// kept reads strings to the end and tells how many there were: what was read stays as it
+// is, whatever is read or appended behind it.
+func kept(t *testing.T, w *wire) (n int) {
+	var bodies [][]byte
+	var as []string
+	for {
+		r, err := w.blob()
+		if err != nil {
+			break
+		}
+		bodies, as = append(bodies, r.body), append(as, string(r.body))
+		_ = append(r.body, "behind"...)
+	}
+	for i := range bodies {
+		if string(bodies[i]) != as[i] {
+			t.Fatalf("string %d was %.40q and is %.40q", i, as[i], bodies[i])
+		}
+	}
+	return len(bodies)
+}
+
+// TestBlobsAreKept: values of all sizes around what shares memory and what does not.
+func TestBlobsAreKept(t *testing.T) {
+	var all strings.Builder
+	sizes := []int{0, 1, 1000, shelfMost - 1, shelfMost, shelfMost + 1, 64 << 10, shelfSize + 1, 3 << 20}
+	for i := range 200 {
+		n := sizes[i%len(sizes)]
+		fmt.Fprintf(&all, "$%d\r\n%s\r\n", n, strings.Repeat(string(rune('a'+i%26)), n))
+	}
+	if n := kept(t, wireOn(all.String())); n != 200 {
+		t.Errorf("%d strings of 200", n)
+	}
+	w := wireOn("$-1\r\n$0\r\n\r\n+OK\r\n-ERR no\r\n$3\r\nab")
+	if r, err := w.blob(); err != nil || !r.null || r.body != nil {
+		t.Errorf("null: %+v, %v", r, err)
+	}
+	if r, err := w.blob(); err != nil || r.null || len(r.bytes()) != 0 {
+		t.Errorf("empty: %+v, %v", r, err)
+	}
+	if r, err := w.blob(); err != nil || r.text != "OK" || string(r.bytes()) != "OK" {
+		t.Errorf("a word: %+v, %v", r, err)
+	}
+	if r, err := w.blob(); err != nil || r.err == nil {
+		t.Errorf("an error: %+v, %v", r, err)
+	}
+	if _, err := w.blob(); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		t.Errorf("cut off: %v", err)
+	}
 }
 
 // hostile answers PING as a server does, and SCAN with what it is given.
