@@ -278,10 +278,11 @@ const (
 	Ended  Verb = "expired" // its time has passed, so it was left as it is
 )
 
-// A Record is a key with its value, as one Dumper gave it.
+// A Record is a key with its value, as a Dumper gave it, or in a portable form (FormString
+// and others) wherever it came from.
 type Record struct {
 	Key     string
-	Form    string // how Value is written, in the words of the backend that made it: "rdb", "memcached"
+	Form    string // how Value is written: a portable form, or in the words of the backend that made it: "rdb", "memcached"
 	Type    string // as in Entry
 	Value   []byte
 	Expires time.Time // zero: never; in milliseconds. The last part of a value counts

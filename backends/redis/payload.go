@@ -3,11 +3,13 @@ package redis
 import (
 	"encoding/binary"
 	"hash/crc64"
+
+	"github.com/cachectl/cachectl/backends"
 )
 
 // The forms of records.
 const (
-	formString   = "string"   // the bytes of a string
+	formString   = backends.FormString
 	formRDB      = "rdb"      // what DUMP gives
 	formCommands = "commands" // commands that build the value, see commands
 )
