@@ -52,6 +52,8 @@ var rules = []struct {
 	{"bench", rule{"measurements are tests and import what they measure there", nil, nil}},
 	{"backends/archive", rule{"the backup file knows records, and no cache", []string{"backends"},
 		[]string{"github.com/klauspost/compress/zstd"}}},
+	{"backends/source", rule{"a source knows records, its own driver, and no cache", []string{"backends", "backends/archive"},
+		[]string{"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "github.com/jackc/pgx/v5/..."}}},
 	{"backends/embedded", rule{"the embedded server is a server, not a backend: main joins it with the redis client", nil,
 		[]string{"github.com/alicebob/miniredis/v2/..."}}},
 	{"purge/purgetest", rule{"the APIs for tests know nothing of us", nil, nil}},
