@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Brings the real servers that the tests start: the system's own redis-server,
-# memcached and varnish (with its modules), and redis 8.0, valkey 8.1 and memcached 1.6.38 from Debian 13
-# in a folder of their own, which touches nothing on the system. Running it
-# again, or twice at once, is safe; with everything there it takes no time.
+# memcached, varnish (with its modules), nginx and postgresql, and redis 8.0, valkey 8.1
+# and memcached 1.6.38 from Debian 13 in a folder of their own, which touches nothing on
+# the system. Running it again, or twice at once, is safe; with everything there it takes
+# no time.
 #
 #   CACHECTL_SERVERS      the folder; default ~/.cache/cachectl/servers
 #   CACHECTL_DEBIAN_URI   a Debian mirror, where apt's own sources have none
@@ -30,12 +31,14 @@ complete() {
 }
 
 # missing_system: packages that the system lacks. A user's PATH may be without
-# sbin, and varnish-modules has no program.
+# sbin, varnish-modules has no program, and Debian keeps PostgreSQL's out of the PATH.
 missing_system() {
 	command -v redis-server >/dev/null || echo redis-server
 	command -v memcached >/dev/null || echo memcached
 	PATH=$PATH:/usr/sbin:/usr/local/sbin command -v varnishd >/dev/null || echo varnish
 	[ -n "$(find /usr/lib /usr/local/lib -name libvmod_xkey.so -print -quit 2>/dev/null)" ] || echo varnish-modules
+	PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx >/dev/null || echo nginx
+	command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
 }
 
 have_system() { [ -z "$(missing_system)" ]; }
@@ -133,7 +136,7 @@ main() {
 		if have_system; then
 			die "redis 8.0 and valkey 8.1 can be fetched on Debian and its kin only"
 		fi
-		die "not a Debian-like system: install redis-server 7.0 or newer, memcached, and varnish with varnish-modules yourself"
+		die "not a Debian-like system: install redis-server 7.0 or newer, memcached, varnish with varnish-modules, nginx and postgresql yourself"
 	fi
 	mkdir -p "$base"
 	exec 9>"$base/.lock"

@@ -1,6 +1,6 @@
-// Package servers starts real cache servers for tests: Redis and Valkey in
-// several versions (single, as a cluster, under sentinels), memcached, and
-// Varnish. They listen on 127.0.0.1 only, keep their data in the test's own
+// Package servers starts real servers for tests: Redis and Valkey in several
+// versions (single, as a cluster, under sentinels), memcached, Varnish, nginx
+// and PostgreSQL. They listen on 127.0.0.1 only, keep their data in the test's own
 // folder, and are gone when the test is over; on Linux also when the test is
 // killed.
 //
@@ -75,6 +75,8 @@ type Server struct {
 	tls      *tls.Config
 	command  func(s *Server) ([]string, error) // writes what the server needs for its port, and returns its arguments
 	ready    func(s *Server, log []byte) bool  // of this process, not of another one on the same port
+	prepare  func(cmd *exec.Cmd)               // changes how the process is started; nil: nothing
+	stop     syscall.Signal                    // what asks the process to end
 	process  *os.Process
 }
 
@@ -87,7 +89,7 @@ var errTaken = errors.New("port is taken")
 // newServer prepares a server without starting it.
 func newServer(t testing.TB, v Version, o Options) *Server {
 	t.Helper()
-	s := &Server{t: t, Version: v, dir: t.TempDir(), password: o.Password}
+	s := &Server{t: t, Version: v, dir: t.TempDir(), password: o.Password, stop: syscall.SIGTERM}
 	if o.TLS {
 		o = o.certified(t)
 		s.CA, s.Cert, s.Key = o.ca, o.cert, o.key
@@ -154,6 +156,9 @@ func (s *Server) launch() error {
 	cmd := exec.Command(program[0], append(program[1:len(program):len(program)], args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
 	dieWithParent(cmd)
+	if s.prepare != nil {
+		s.prepare(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -193,7 +198,7 @@ func (s *Server) Stop() {
 	if s.gone() {
 		return
 	}
-	s.process.Signal(syscall.SIGTERM)
+	s.process.Signal(s.stop)
 	s.Resume()
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(3 * time.Millisecond) {
 		if s.gone() {

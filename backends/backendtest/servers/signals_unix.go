@@ -4,6 +4,7 @@ package servers
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
 
@@ -18,3 +19,11 @@ func reap(pid int) bool {
 
 func suspend(p *os.Process) { p.Signal(syscall.SIGSTOP) }
 func proceed(p *os.Process) { p.Signal(syscall.SIGCONT) }
+
+// runAs makes cmd another user's process. It needs root.
+func runAs(cmd *exec.Cmd, uid, gid int) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
