@@ -1,6 +1,7 @@
 package source
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -38,6 +39,7 @@ const (
 	Text   // a string
 	Scalar // a number, true or false, as JSON writes it
 	JSON   // an object or array
+	Bytes  // a string of bytes that JSON writes as "\\x6869", as PostgreSQL does
 )
 
 // A Cell is one field of a row.
@@ -239,6 +241,8 @@ func (r *tableRow) object() []byte {
 		switch c.Kind {
 		case Text:
 			b = appendJSONString(b, c.Text)
+		case Bytes:
+			b = append(hex.AppendEncode(append(b, `"\\x`...), c.Text), '"')
 		case Null, Missing:
 			b = append(b, "null"...)
 		default:
