@@ -79,3 +79,19 @@ func BenchmarkRESPLines(b *testing.B) {
 	input := many(benchRecords, func(i int) string { return fmt.Sprintf("SET user:%d:profile \"value of number %d\"\n", i, i) })
 	measure(b, input, func(r io.Reader) Stream { return RESP(r, RESPOptions{}, Options{}) })
 }
+
+// BenchmarkByHeat sorts 100,000 items in memory, and by way of a file.
+func BenchmarkByHeat(b *testing.B) {
+	items := randomItems(benchRecords, 100)
+	for name, memory := range map[string]int64{"memory": 0, "file": 4 << 20} {
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				for range ByHeat(streamOf(items, nil), OrderOptions{Memory: memory, Dir: b.TempDir()}) {
+					n++
+				}
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}

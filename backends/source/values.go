@@ -15,77 +15,76 @@ import (
 // hash, an array for a list or a set, an array of [member, score] or an object of members
 // with their scores for a sorted set. What stands in it and is no string is kept as it is
 // written.
-func collection(form string, value []byte) (out []byte, err error) {
-	fail := func(e error) bool {
-		if err == nil {
-			err = e
-		}
-		return false
-	}
-	element := func(v []byte) (text []byte, ok bool) {
-		if v[0] == 'n' {
-			return nil, fail(errors.New("null, which no cache can hold"))
-		}
-		text, e := textOf(v)
-		if e != nil {
-			return nil, fail(e)
-		}
-		return text, true
-	}
-	pair := func(name, v []byte) bool {
-		field, e := unescape(name)
-		if e != nil {
-			return fail(e)
-		}
-		if form == backends.FormZSet {
-			score, e := readScore(v)
-			if e != nil {
-				return fail(e)
-			}
-			out = backends.AppendScored(out, field, score)
-			return true
-		}
-		text, ok := element(v)
-		if ok {
-			out = backends.AppendPair(out, field, text)
-		}
-		return ok
-	}
+func collection(form string, value []byte) ([]byte, error) {
+	c := collector{form: form, out: make([]byte, 0, len(value))}
 	var whole bool
-	out = make([]byte, 0, len(value))
 	want := "an object"
 	switch trimmed := bytes.TrimLeft(value, " \t\r\n"); {
 	case form == backends.FormHash, form == backends.FormZSet && len(trimmed) > 0 && trimmed[0] == '{':
-		whole = eachMember(value, pair)
+		whole = eachMember(value, c.pair)
 	case form == backends.FormZSet:
 		want = "an array of [member, score], or an object of members with their scores,"
-		whole = eachElement(value, func(v []byte) bool {
-			member, score, e := readScored(v)
-			if e != nil {
-				return fail(e)
-			}
-			out = backends.AppendScored(out, member, score)
-			return true
-		})
+		whole = eachElement(value, c.scored)
 	default:
 		want = "an array"
-		whole = eachElement(value, func(v []byte) bool {
-			text, ok := element(v)
-			if ok {
-				out = backends.AppendElement(out, text)
-			}
-			return ok
-		})
+		whole = eachElement(value, c.element)
 	}
-	if err == nil && !whole {
-		err = fmt.Errorf("%s is wanted for a %s", want, form)
-	} else if err == nil && len(out) == 0 {
-		err = fmt.Errorf("a %s without elements, which no cache can hold", form)
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case !whole:
+		return nil, fmt.Errorf("%s is wanted for a %s", want, form)
+	case len(c.out) == 0:
+		return nil, fmt.Errorf("a %s without elements, which no cache can hold", form)
 	}
-	if err != nil {
-		return nil, err
+	return c.out, nil
+}
+
+// A collector makes a Value of the parts of a JSON text. Its methods tell whether to go on.
+type collector struct {
+	form string
+	out  []byte
+	err  error
+}
+
+var errNull = errors.New("null, which no cache can hold")
+
+func (c *collector) text(v []byte) []byte {
+	if v[0] == 'n' {
+		c.err = errNull
+		return nil
 	}
-	return out, nil
+	text, err := textOf(v)
+	c.err = err
+	return text
+}
+
+func (c *collector) element(v []byte) bool {
+	text := c.text(v)
+	c.out = backends.AppendElement(c.out, text)
+	return c.err == nil
+}
+
+func (c *collector) pair(name, v []byte) bool {
+	field, err := unescape(name)
+	if c.err = err; err != nil {
+		return false
+	}
+	if c.form == backends.FormZSet {
+		var score float64
+		score, c.err = readScore(v)
+		c.out = backends.AppendScored(c.out, field, score)
+	} else {
+		text := c.text(v)
+		c.out = backends.AppendPair(c.out, field, text)
+	}
+	return c.err == nil
+}
+
+func (c *collector) scored(v []byte) bool {
+	member, score, err := readScored(v)
+	c.out, c.err = backends.AppendScored(c.out, member, score), err
+	return err == nil
 }
 
 // readScored reads [member, score].
@@ -95,7 +94,7 @@ func readScored(v []byte) (member []byte, score float64, err error) {
 		switch n++; n {
 		case 1:
 			if v[0] == 'n' {
-				err = errors.New("null, which no cache can hold")
+				err = errNull
 			} else {
 				member, err = textOf(v)
 			}
