@@ -52,18 +52,16 @@ func oneRun(shards []*Report) error {
 		case s.Target != first.Target:
 			return fmt.Errorf("merge reports: one went to %s, another to %s", first.Target, s.Target)
 		case of.Of != first.Traffic.Shard.Of:
-			return fmt.Errorf("merge reports: shard %d of %d and shard %d of %d are not of one run",
-				first.Traffic.Shard.Index, first.Traffic.Shard.Of, of.Index, of.Of)
+			return fmt.Errorf("merge reports: shards %s and %s are not of one run", first.Traffic.Shard, of)
 		case of.Of > 0 && (of.Index < 0 || of.Index >= of.Of):
-			return fmt.Errorf("merge reports: there is no shard %d of %d", of.Index, of.Of)
+			return fmt.Errorf("merge reports: there is no shard %s", of)
 		case i > 0 && of.Of <= 1:
 			return errors.New("merge reports: each is of a whole run, not of a shard (runs are compared, not merged)")
 		case i > 0 && of.Index == shards[i-1].Traffic.Shard.Index:
-			return fmt.Errorf("merge reports: shard %d of %d comes twice", of.Index, of.Of)
+			return fmt.Errorf("merge reports: shard %s comes twice", of)
 		}
 		if differs := unlike(first.Traffic, s.Traffic); differs != "" {
-			return fmt.Errorf("merge reports: the traffic of shards %d and %d differs in its %s",
-				first.Traffic.Shard.Index, s.Traffic.Shard.Index, differs)
+			return fmt.Errorf("merge reports: the traffic of shards %s and %s differs in its %s", first.Traffic.Shard, s.Traffic.Shard, differs)
 		}
 	}
 	return nil
@@ -122,7 +120,7 @@ func (r *Report) add(s *Report) {
 		r.Ticks[j].Merge(&s.Ticks[i])
 		r.Ticks[j].Latency.Coarsen()
 	}
-	of := fmt.Sprintf("shard %d", s.Traffic.Shard.Index)
+	of := "shard " + s.Traffic.Shard.String()
 	if shift > apart {
 		r.Invalid = append(r.Invalid, fmt.Sprintf("%s started %v after the first", of, shift.Round(100*time.Millisecond)))
 	}
@@ -143,12 +141,12 @@ func missing(shards []*Report) []string {
 	there := make(map[int]bool, len(shards))
 	have := make([]string, len(shards))
 	for i, s := range shards {
-		there[s.Traffic.Shard.Index], have[i] = true, strconv.Itoa(s.Traffic.Shard.Index)
+		there[s.Traffic.Shard.Index], have[i] = true, strconv.Itoa(s.Traffic.Shard.Index+1)
 	}
 	var lack []string
 	for i := 0; i < of && len(lack) <= 20; i++ {
 		if !there[i] {
-			lack = append(lack, strconv.Itoa(i))
+			lack = append(lack, strconv.Itoa(i+1))
 		}
 	}
 	if len(lack) > 20 {

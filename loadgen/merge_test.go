@@ -70,6 +70,7 @@ func TestMerge(t *testing.T) {
 			s := shardOf(madeRun(uint64(i), rapid.IntRange(1, 4).Draw(t, "seconds"), 5*(i+1), time.Millisecond), i, of)
 			s.Traffic.Phases = []Phase{{Length: 4 * time.Second, Rate: 100}}
 			jitter := time.Duration(rapid.IntRange(-200, 200).Draw(t, "jitter")) * time.Millisecond
+			s.Errors, s.Closed = map[string]uint64{"ERR no": uint64(i + 1)}, i == 1
 			s.Started = day.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "late"))*time.Second + jitter)
 			shards = append(shards, s)
 		}
@@ -94,7 +95,8 @@ func TestMerge(t *testing.T) {
 			t.Fatal(err)
 		}
 		total := sum.Total()
-		if total.Done != done || !sum.Started.Equal(first) || uint64(sum.Length) != length || sum.Traffic.Shard != (Shard{}) || sum.Connections != 2*of {
+		if total.Done != done || !sum.Started.Equal(first) || uint64(sum.Length) != length || sum.Traffic.Shard != (Shard{}) || sum.Connections != 2*of ||
+			sum.Errors["ERR no"] != uint64(of*(of+1)/2) || !sum.Closed {
 			t.Fatalf("%d done since %v in %v by %d, want %d since %v in %v", total.Done, sum.Started, sum.Length, sum.Connections, done, first, time.Duration(length))
 		}
 		if total.Latency.Count() != all.Count() || total.Latency.Quantile(.9) != all.Quantile(.9) {
@@ -133,16 +135,16 @@ func TestMergeSaysWhatIsWrong(t *testing.T) {
 		{"one whole run", []*Report{made(0, 0)}, "", ""},
 		{"two whole runs", []*Report{made(0, 0), made(0, 0)}, "not merged", ""},
 		{"all", []*Report{made(2, 3), made(0, 3), made(1, 3)}, "", ""},
-		{"one missing", []*Report{made(0, 3), made(2, 3)}, "", "shards 0,2 of 3 are here, 1 missing"},
-		{"many missing", []*Report{made(3, 1e9)}, "", "3 of 1000000000 are here, 0,1,2,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,... missing"},
-		{"twice", []*Report{made(1, 3), made(0, 3), made(1, 3)}, "shard 1 of 3 comes twice", ""},
-		{"no such shard", []*Report{made(0, 3), made(3, 3)}, "no shard 3 of 3", ""},
+		{"one missing", []*Report{made(0, 3), made(2, 3)}, "", "shards 1,3 of 3 are here, 2 missing"},
+		{"many missing", []*Report{made(3, 1e9)}, "", "shards 4 of 1000000000 are here, 1,2,3,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,... missing"},
+		{"twice", []*Report{made(1, 3), made(0, 3), made(1, 3)}, "shard 2/3 comes twice", ""},
+		{"no such shard", []*Report{made(0, 3), made(3, 3)}, "no shard 4/3", ""},
 		{"other numbers", []*Report{made(0, 3), made(1, 2)}, "not of one run", ""},
 		{"another target", []*Report{made(0, 3), changed(1, func(r *Report) { r.Target = "redis://b" })}, "another to redis://b", ""},
-		{"another seed", []*Report{made(0, 3), changed(1, func(r *Report) { r.Traffic.Seed++ })}, "shards 0 and 1 differs in its seed", ""},
+		{"another seed", []*Report{made(0, 3), changed(1, func(r *Report) { r.Traffic.Seed++ })}, "shards 1/3 and 2/3 differs in its seed", ""},
 		{"other keys and mix", []*Report{made(0, 3), changed(1, func(r *Report) { r.Traffic.Keys.N, r.Traffic.Mix.Read = 7, 1 })}, "its keys, mix", ""},
-		{"apart", []*Report{made(0, 3), changed(1, func(r *Report) { r.Started = day.Add(4900 * time.Millisecond) }), made(2, 3)}, "", "shard 1 started 4.9s after the first"},
-		{"invalid part", []*Report{made(0, 3), changed(1, func(r *Report) { r.Invalid = []string{"cut short"} }), made(2, 3)}, "", "shard 1: cut short"},
+		{"apart", []*Report{made(0, 3), changed(1, func(r *Report) { r.Started = day.Add(4900 * time.Millisecond) }), made(2, 3)}, "", "shard 2/3 started 4.9s after the first"},
+		{"invalid part", []*Report{made(0, 3), changed(1, func(r *Report) { r.Invalid = []string{"cut short"} }), made(2, 3)}, "", "shard 2/3: cut short"},
 	} {
 		sum, err := Merge(c.shards...)
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
