@@ -2,9 +2,11 @@ package loadgen
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -380,4 +382,11 @@ func TestLargeValues(t *testing.T) {
 			t.Errorf("a value of %d bytes", n)
 		}
 	})
+}
+
+// TestMain lets more tests run at once than there are processors: most of their time they wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "8")
+	os.Exit(m.Run())
 }
