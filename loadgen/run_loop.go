@@ -199,6 +199,7 @@ func (l *loop) name(key uint64) []byte {
 func (l *loop) asking(f *flight) {
 	op := &f.op
 	l.ask.Do, l.ask.Key, l.ask.Once = asked[op.Do], l.name(op.Key), f.once
+	l.ask.Value, l.ask.TTL = nil, 0 // reads leave TTLs as they are
 	if op.Do == Write {
 		l.ask.Value, l.ask.TTL = l.values.of(op.N, op.Size), op.TTL
 	}
