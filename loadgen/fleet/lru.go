@@ -29,8 +29,7 @@ func (l *lru) get(k Key, now time.Duration) (Value, bool) {
 	}
 	c := at.Value.(*copied)
 	if c.until <= now {
-		l.remove(at)
-		return Value{}, false
+		return Value{}, false // its place is the next put's, or goes when others need it
 	}
 	l.order.MoveToFront(at)
 	return c.value, true
@@ -43,20 +42,22 @@ func (l *lru) put(k Key, v Value, until time.Duration) {
 		l.order.MoveToFront(at)
 		return
 	}
-	if l.order.Len() >= l.capacity {
-		l.remove(l.order.Back())
+	if l.order.Len() < l.capacity {
+		l.entries[k] = l.order.PushFront(&copied{k, v, until})
+		return
 	}
-	l.entries[k] = l.order.PushFront(&copied{k, v, until})
+	last := l.order.Back()
+	c := last.Value.(*copied)
+	delete(l.entries, c.key)
+	*c = copied{k, v, until}
+	l.entries[k] = last
+	l.order.MoveToFront(last)
 }
 
-// drop forgets k if what it has is older than version.
+// drop ends k if what it has is older than version; its place is the first to be used again.
 func (l *lru) drop(k Key, version uint64) {
 	if at := l.entries[k]; at != nil && at.Value.(*copied).value.Version < version {
-		l.remove(at)
+		at.Value.(*copied).until = 0
+		l.order.MoveToBack(at)
 	}
-}
-
-func (l *lru) remove(at *list.Element) {
-	delete(l.entries, at.Value.(*copied).key)
-	l.order.Remove(at)
 }

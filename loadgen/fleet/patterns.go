@@ -55,6 +55,7 @@ func Patterns() []Choice {
 		{"cache-aside-lease", "as cache-aside, but only who holds a lease may set, and a write takes the lease away: no fill brings back an older value (memcached's meta commands)", func(o Options) Maker {
 			how := o.reading()
 			how.Lease, how.Poll = o.Lock, o.Poll
+			how.Coalesce = true // where a key is written all the time fills fail all the time, and a crowd that polls only grows
 			return CacheAside{Reading: how}.Maker()
 		}},
 		{"cache-aside-delete-first", "as cache-aside, but a write deletes the key, then commits: the wrong way round", func(o Options) Maker {

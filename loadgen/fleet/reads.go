@@ -13,7 +13,7 @@ type Reading struct {
 	TTL      time.Duration // of fills; 0: they stay until they are deleted
 	Jitter   float64       // each TTL is drawn from TTL*(1-Jitter) to TTL*(1+Jitter)
 	Sliding  bool          // a hit gives the value its TTL anew
-	Coalesce bool          // one fetch of a key at a time in each process; who misses it meanwhile waits
+	Coalesce bool          // one fetch of a key at a time in each process, or one that waits for another's lease; who misses it meanwhile waits for that one
 	Lease    time.Duration // > 0: a fill needs a lease, and this is the time it gives to bring the value; a Delete takes it away
 	Poll     time.Duration // how long a read waits before it asks again while another has the lease
 }
@@ -36,7 +36,7 @@ const (
 type reads struct {
 	Reading
 	random  *rand.Rand
-	flights map[Key][]Req // of the fetches under way: the requests that wait for them
+	flights map[Key]crowd // where it coalesces
 	leases  slots[uint64] // the CAS that each holds, 0 for none
 
 	onHit func(e *Event, do *Actions) // a read found e.Value in the shared cache
@@ -44,7 +44,13 @@ type reads struct {
 }
 
 func newReads(how Reading, random *rand.Rand) reads {
-	return reads{Reading: how, random: random, flights: map[Key][]Req{}}
+	return reads{Reading: how, random: random, flights: map[Key]crowd{}}
+}
+
+// A crowd is the request of a process that fetches a key, or polls for it, and those that wait for what it gets.
+type crowd struct {
+	leader  Req
+	waiting []Req
 }
 
 // ttl is the TTL of one fill.
@@ -85,29 +91,56 @@ func (r *reads) answered(e *Event, do *Actions) {
 			r.learn(e)
 		}
 		do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: e.Value, As: FromCache})
+		r.found(e, do)
 		if r.onHit != nil {
 			r.onHit(e, do)
 		}
 	case Won:
 		*r.leases.at(e.Req) = e.Value.CAS
+		r.joins(e)
 		do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key, Tag: tagRead})
 	case Busy:
-		do.Add(Action{Kind: Wait, Req: e.Req, Key: e.Key, Tag: tagRead, For: r.Poll})
+		if !r.joins(e) {
+			do.Add(Action{Kind: Wait, Req: e.Req, Key: e.Key, Tag: tagRead, For: r.Poll})
+		}
 	default: // a cache that fails is a cache that has nothing
 		*r.leases.at(e.Req) = 0
-		r.missed(e, do)
+		if !r.joins(e) {
+			do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key, Tag: tagRead})
+		}
 	}
 }
 
-func (r *reads) missed(e *Event, do *Actions) {
-	if r.Coalesce {
-		if waiting, flying := r.flights[e.Key]; flying {
-			r.flights[e.Key] = append(waiting, e.Req)
-			return
-		}
-		r.flights[e.Key] = nil
+// joins makes the request wait in the crowd for its key, or lead a new one. The winner of a lease fetches whatever others do.
+func (r *reads) joins(e *Event) bool {
+	if !r.Coalesce {
+		return false
 	}
-	do.Add(Action{Kind: Fetch, Req: e.Req, Key: e.Key, Tag: tagRead})
+	c, some := r.flights[e.Key]
+	switch {
+	case !some:
+		r.flights[e.Key] = crowd{leader: e.Req}
+	case c.leader != e.Req && e.Answer != Won:
+		c.waiting = append(c.waiting, e.Req)
+		r.flights[e.Key] = c
+		return true
+	}
+	return false
+}
+
+// found serves the crowd of a request that got e.Value without a fetch: it was polling.
+func (r *reads) found(e *Event, do *Actions) {
+	if r.Lease > 0 && r.flights[e.Key].leader == e.Req {
+		r.dismiss(e, FromOther, do)
+	}
+}
+
+// dismiss serves a crowd.
+func (r *reads) dismiss(e *Event, as Served, do *Actions) {
+	for _, q := range r.flights[e.Key].waiting {
+		do.Add(Action{Kind: Serve, Req: q, Key: e.Key, Value: e.Value, As: as})
+	}
+	delete(r.flights, e.Key)
 }
 
 // fetched fills the cache and serves all who wait. With leases only the holder of one fills, and one
@@ -121,10 +154,7 @@ func (r *reads) fetched(e *Event, do *Actions) {
 	}
 	r.fill(e, do)
 	do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: e.Value, As: as})
-	for _, q := range r.flights[e.Key] {
-		do.Add(Action{Kind: Serve, Req: q, Key: e.Key, Value: e.Value, As: others})
-	}
-	delete(r.flights, e.Key)
+	r.dismiss(e, others, do)
 }
 
 func (r *reads) fill(e *Event, do *Actions) {

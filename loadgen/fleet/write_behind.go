@@ -58,9 +58,7 @@ func (p *behind) Next(e *Event, do *Actions) {
 		p.write(e, do)
 	case e.Kind == Answered && e.Tag == tagRead && (e.Answer == Miss || e.Answer == Won):
 		if v, ok := p.buffered(e.Key); ok {
-			v.CAS = e.Value.CAS
-			do.Add(Action{Kind: Set, Req: e.Req, Key: e.Key, Tag: tagFill, Value: v, TTL: p.ttl()})
-			do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: v, As: FromLocal})
+			p.restore(e, v, do)
 			return
 		}
 		p.reads.next(e, do)
@@ -87,6 +85,15 @@ func (p *behind) buffered(k Key) (Value, bool) {
 		return u.value, true
 	}
 	return Value{}, false
+}
+
+// restore brings what the cache has lost and the origin has not got yet.
+func (p *behind) restore(e *Event, v Value, do *Actions) {
+	v.CAS = e.Value.CAS
+	do.Add(Action{Kind: Set, Req: e.Req, Key: e.Key, Tag: tagFill, Value: v, TTL: p.ttl()})
+	do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: v, As: FromLocal})
+	e.Value = v
+	p.found(e, do)
 }
 
 func (p *behind) write(e *Event, do *Actions) {
