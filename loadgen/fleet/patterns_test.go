@@ -91,6 +91,8 @@ func TestCacheAsideSteps(t *testing.T) {
 	coalesced, leased := how, how
 	coalesced.Coalesce = true
 	leased.Lease, leased.Poll = time.Second, 5*ms
+	crowded := leased
+	crowded.Coalesce = true
 	miss := []turn{
 		{read(1, 7), "get 1/7"},
 		{answer(Get, 1, 7, Miss, 0), "fetch 1/7"},
@@ -128,6 +130,25 @@ func TestCacheAsideSteps(t *testing.T) {
 			{fetched(1, 7, 5), "set 1/7 v5 cas9 10s; serve 1/7 origin v5"},
 			{Event{Kind: Woke, Of: Wait, Req: 2, Key: 7}, "lease 2/7 1s"},
 			{answer(Lease, 2, 7, Hit, 5), "serve 2/7 cache v5"}}},
+		"a crowd polls as one": {CacheAside{Reading: crowded}.Maker(), []turn{
+			{read(1, 7), "lease 1/7 1s"},
+			{answer(Lease, 1, 7, Busy, 0), "wait 1/7 5ms"},
+			{read(2, 7), "lease 2/7 1s"},
+			{answer(Lease, 2, 7, Busy, 0), ""},
+			{Event{Kind: Woke, Of: Wait, Req: 1, Key: 7}, "lease 1/7 1s"},
+			{answer(Lease, 1, 7, Busy, 0), "wait 1/7 5ms"},
+			{Event{Kind: Woke, Of: Wait, Req: 1, Key: 7}, "lease 1/7 1s"},
+			{answer(Lease, 1, 7, Hit, 5), "serve 1/7 cache v5; serve 2/7 other v5"}}},
+		"who wins serves the crowd": {CacheAside{Reading: crowded}.Maker(), []turn{
+			{read(1, 7), "lease 1/7 1s"},
+			{answer(Lease, 1, 7, Busy, 0), "wait 1/7 5ms"},
+			{read(2, 7), "lease 2/7 1s"},
+			{answer(Lease, 2, 7, Busy, 0), ""},
+			{read(3, 7), "lease 3/7 1s"},
+			{Event{Kind: Answered, Of: Lease, Req: 3, Key: 7, Answer: Won, Value: Value{CAS: 9}}, "fetch 3/7"},
+			{fetched(3, 7, 5), "set 3/7 v5 cas9 10s; serve 3/7 origin v5; serve 2/7 other v5"},
+			{Event{Kind: Woke, Of: Wait, Req: 1, Key: 7}, "lease 1/7 1s"},
+			{answer(Lease, 1, 7, Hit, 5), "serve 1/7 cache v5"}}},
 		"a lease is given back": {CacheAside{Reading: leased}.Maker(), []turn{
 			{read(1, 7), "lease 1/7 1s"},
 			{Event{Kind: Answered, Of: Lease, Req: 1, Key: 7, Answer: Won, Value: Value{CAS: 9}}, "fetch 1/7"},
@@ -237,6 +258,22 @@ func TestWriteBehindSteps(t *testing.T) {
 			{at(106, answer(Set, 5, 9, OK, 0)), fmt.Sprintf("serve 5/9 written v%d", v(104))},
 			{at(107, Event{Kind: Crashed}), fmt.Sprintf("lose 0/9 v%d; lose 0/9 v%d", v(104), v(103))},
 		})
+	})
+}
+
+// TestWriteBehindCrowd: who polls for a lease and finds the value in the buffer after all does not forget who waits behind it.
+func TestWriteBehindCrowd(t *testing.T) {
+	how := Reading{TTL: time.Minute, Lease: time.Second, Poll: 5 * ms, Coalesce: true}
+	v := uint64(100)<<12 + 3
+	walk(t, WriteBehind{Reading: how, Flush: 1}.Maker(), []turn{
+		{read(1, 7), "lease 1/7 1s"},
+		{answer(Lease, 1, 7, Busy, 0), "wait 1/7 5ms"},
+		{read(2, 7), "lease 2/7 1s"},
+		{answer(Lease, 2, 7, Busy, 0), ""},
+		{at(100, write(3, 7)), fmt.Sprintf("set 3/7 v%d 1m0s; wait 0/0 1ns", v)},
+		{Event{Kind: Woke, Of: Wait, Req: 1, Key: 7}, "lease 1/7 1s"},
+		{Event{Kind: Answered, Of: Lease, Req: 1, Key: 7, Answer: Won, Value: Value{CAS: 9}},
+			fmt.Sprintf("set 1/7 v%d cas9 1m0s; serve 1/7 local v%d cas9; serve 2/7 other v%d cas9", v, v, v)},
 	})
 }
 
