@@ -152,6 +152,14 @@ func (f *feed) take(n int) []byte {
 	return b
 }
 
+// Read takes what is read, for whoever wants a reader.
+func (f *feed) Read(b []byte) (int, error) {
+	if f.pos == len(f.buf) && !f.more() {
+		return 0, f.err
+	}
+	return copy(b, f.take(min(len(b), len(f.buf)-f.pos))), nil
+}
+
 // want tells whether n bytes are read and not taken, and reads them where it can.
 func (f *feed) want(n int) bool {
 	for len(f.buf)-f.pos < n {
