@@ -1,13 +1,18 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/backendtest/servers"
 )
 
 func wire(args ...string) string { return string(backends.AppendCommand(nil, args...)) }
@@ -104,6 +109,68 @@ func TestOutOfStep(t *testing.T) {
 				t.Errorf("%q: %v", broken, err)
 			}
 		}
+	}
+}
+
+// TestLinesAsTheServer holds commands that are lines against a real server, which is given
+// the same ones.
+func TestLinesAsTheServer(t *testing.T) {
+	server := servers.Redis(t, servers.Default(t), servers.Options{})
+	conn, err := net.Dial("tcp", server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	answers := bufio.NewReader(conn)
+	random := rand.New(rand.NewPCG(5, 6))
+	const letters = `ab"'\x41 n\"'\` + "\t\v\xff"
+	lines := []string{`"\x4g"`, `"\x4"`, `"\x`, `'\''`, `"a"b`, `a"b c"`, `a'b'`, `"\n\r\t\b\a\q"`, `''`, `""`, `\x41`, `'\n'`, `"`, `'\'`}
+	for range 3000 {
+		line := make([]byte, 1+random.IntN(10))
+		for i := range line {
+			line[i] = letters[random.IntN(len(letters))]
+		}
+		lines = append(lines, string(line))
+	}
+	refused := 0
+	for _, line := range lines {
+		args, err := splitLine(nil, []byte("RPUSH list - "+line))
+		want := "-ERR Protocol error: unbalanced quotes in request\r\n"
+		if err == nil {
+			want = string(backends.AppendCommand(nil, args[2:]...))
+		}
+		// An error in the protocol ends the connection.
+		if io.WriteString(conn, "DEL list\nRPUSH list - "+line+"\n"); err == nil {
+			io.WriteString(conn, "LRANGE list 0 -1\n")
+		}
+		answers.ReadString('\n')
+		got := make([]byte, 0, len(want))
+		if err == nil {
+			answers.ReadString('\n')
+			got = got[:len(want)]
+			_, err := io.ReadFull(answers, got)
+			if err != nil {
+				t.Fatalf("%q: the server says %q: %v", line, got, err)
+			}
+		} else {
+			text, _ := answers.ReadString('\n')
+			got = []byte(text)
+			conn.Close()
+			if conn, err = net.Dial("tcp", server.Addr); err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
+			answers.Reset(conn)
+			refused++
+		}
+		if string(got) != want {
+			t.Fatalf("%q: the server says %q, and we %q", line, got, want)
+		}
+	}
+	if refused < 100 || refused > len(lines)-100 {
+		t.Errorf("%d of %d lines are refused", refused, len(lines))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -210,6 +211,42 @@ func (f *flood) Read(b []byte) (int, error) {
 	n := copy(b, f.text[f.n%int64(len(f.text)):])
 	f.n += int64(n)
 	return n, nil
+}
+
+// TestFlatMemory: inputs of any size take the same memory.
+func TestFlatMemory(t *testing.T) {
+	size := int64(48 << 20)
+	if long() {
+		size = 2 << 30
+	}
+	line := "{\"key\":\"user:1\",\"type\":\"hash\",\"value\":{\"a\":\"some text\"},\"ttl\":60}\n"
+	for name, s := range map[string]Stream{
+		"json": NDJSON(&flood{text: strings.Repeat(line, 1000), most: size}, nil, Options{}),
+		"csv":  CSV(&flood{text: strings.Repeat("id,\"some, text\"\nx,y\n", 1000), most: size}, Mapping{Key: "{1}"}, CSVOptions{NoHeader: true}, Options{}),
+		"resp": RESP(&flood{text: strings.Repeat(wire("SET", "k", "some text"), 1000), most: size}, RESPOptions{}, Options{}),
+	} {
+		var n, most uint64
+		before := heapSize()
+		for _, err := range s {
+			var bad *BadRecord
+			if err != nil && !errors.As(err, &bad) && !errors.Is(err, ErrOutOfStep) { // the last one is cut
+				t.Fatal(err)
+			}
+			if n++; n%500_000 == 0 {
+				most = max(most, heapSize())
+			}
+		}
+		if n < uint64(size)/100 || most == 0 || most > before+4<<20 {
+			t.Errorf("%s: %d records; the heap grew from %d to %d bytes", name, n, before, most)
+		}
+	}
+}
+
+func heapSize() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // TestBounds: what is above the bound is a bad record, whatever comes behind it is read,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -298,14 +297,8 @@ func (d *database) testStream(t *testing.T) {
 	if long() {
 		rows = 1_000_000
 	}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	sql := fmt.Sprintf("SELECT id, 'name ' || id AS name, now() AS at FROM generate_series(1, %d) id", rows)
-	before, most, n := heap(), uint64(0), int64(0)
+	before, most, n := heapSize(), uint64(0), int64(0)
 	began := time.Now()
 	for it, err := range Query(t.Context(), QueryOptions{DSN: d.dsn, SQL: sql}, Mapping{Key: "user:{id}"}, Options{}) {
 		if err != nil {
@@ -315,7 +308,7 @@ func (d *database) testStream(t *testing.T) {
 			t.Fatalf("row %d is %+v", n, it)
 		}
 		if n%(rows/10) == 0 {
-			most = max(most, heap())
+			most = max(most, heapSize())
 		}
 	}
 	t.Logf("%d rows in %v; heap %d KB more at most", n, time.Since(began), (int64(most)-int64(before))/1024)

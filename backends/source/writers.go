@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 	"strings"
@@ -164,7 +165,11 @@ var errQuotes = errors.New("quotes that do not match")
 // splitLine takes a command apart that is written as a line, as the server does it
 // (sds.c, sdssplitargs): "..." with escapes, '...' without.
 func splitLine(args [][]byte, line []byte) ([][]byte, error) {
-	space := func(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' || c == 0 }
+	space := func(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+	ends := func(c byte) bool { return space(c) && c != '\v' && c != '\f' }
+	if bytes.IndexByte(line, 0) >= 0 {
+		return nil, reason("a NUL in a command that is a line: the server would end it there")
+	}
 	for i := 0; ; {
 		for i < len(line) && space(line[i]) {
 			i++
@@ -173,7 +178,7 @@ func splitLine(args [][]byte, line []byte) ([][]byte, error) {
 			return args, nil
 		}
 		arg := []byte{}
-		for i < len(line) && !space(line[i]) {
+		for i < len(line) && !ends(line[i]) {
 			if line[i] != '"' && line[i] != '\'' {
 				arg = append(arg, line[i])
 				i++
@@ -183,6 +188,7 @@ func splitLine(args [][]byte, line []byte) ([][]byte, error) {
 			if arg, i, ok = quotedArg(arg, line, i); !ok || i < len(line) && !space(line[i]) {
 				return nil, errQuotes
 			}
+			break
 		}
 		args = append(args, arg)
 	}
