@@ -1,0 +1,217 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/loadgen"
+)
+
+// TestRealBrokenConnections: what was asked over them fails, and they are dialled again.
+func TestRealBrokenConnections(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	client := goredis.NewClient(&goredis.Options{Addr: p.server.Addr})
+	defer client.Close()
+	c := hot(t, p, "lock", 4)
+	killed := make(chan error, 1)
+	time.AfterFunc(time.Second, func() {
+		killed <- client.ClientKillByFilter(context.Background(), "TYPE", "normal", "SKIPME", "yes").Err()
+	})
+	m, err := Real(t.Context(), c, p.stage())
+	if err != nil || <-killed != nil {
+		t.Fatal(err)
+	}
+	if m.Broken < 4 || m.Unserved > 0 || m.Left > 0 || p.keys(t) != 0 {
+		t.Errorf("%d connections broken, %d requests unserved, %d keys left, %d there", m.Broken, m.Unserved, m.Left, p.keys(t))
+	}
+	last := m.Ticks[len(m.Ticks)-1]
+	if last.Good == 0 || last.Hits == 0 {
+		t.Errorf("the last second: %+v", last)
+	}
+}
+
+// TestRealServerPauses: replies that do not come fail, and so does what is asked then; no request is left.
+func TestRealServerPauses(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	c := hot(t, p, "none", 4)
+	c.Patience = 300 * time.Millisecond
+	s := p.stage()
+	s.Subscriber, s.Timeout = nil, 200*time.Millisecond
+	go func() {
+		time.Sleep(500 * time.Millisecond)
+		p.server.Pause()
+		time.Sleep(700 * time.Millisecond)
+		p.server.Resume()
+	}()
+	m, err := Real(t.Context(), c, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Broken == 0 || m.Cache.Failed == 0 || m.Unserved > 0 || p.keys(t) != 0 {
+		t.Errorf("%d connections broken, %d actions failed, %d requests unserved, %d keys there", m.Broken, m.Cache.Failed, m.Unserved, p.keys(t))
+	}
+}
+
+// TestRealTriggers: what happens to the whole happens to the real cache.
+func TestRealTriggers(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	c := hot(t, p, "swr", 5)
+	o := Defaults()
+	o.TTL, o.Stale, o.Lock = time.Hour, time.Hour, time.Second
+	c.Maker, c.Source = strategy(t, "swr", o), poisson(7, 1000, 10)
+	c.Load = &Load{Keys: 10, Lifetime: Lifetime{TTL: time.Hour, Stale: time.Hour}}
+	c.Triggers = []Trigger{{At: 500 * time.Millisecond, Do: Expire}, {At: time.Second, Do: Flush}, {At: 1500 * time.Millisecond, Do: Crash}}
+	m := played(t, p, c, p.stage())
+	if m.Origin.Reads < 20 || m.Served[FromStale] == 0 || len(m.After) != 3 || m.Consistency.Crashes != 1 {
+		t.Errorf("%d fetches of 10 keys, expired once and flushed once; %d served stale, %d triggers, %d crashes", m.Origin.Reads, m.Served[FromStale], len(m.After), m.Consistency.Crashes)
+	}
+	// From a loaded cache nothing is fetched until something happens.
+	if first := m.Served[FromOrigin] + m.Served[FromOther]; first == 0 || m.Ticks[0].Hits+10 < m.Ticks[0].Reads {
+		t.Errorf("%d fetched or waited; the first second: %+v", first, m.Ticks[0])
+	}
+}
+
+// TestRealForeignValues: what is not of this run is a miss, and is counted.
+func TestRealForeignValues(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	client := goredis.NewClient(&goredis.Options{Addr: p.server.Addr})
+	defer client.Close()
+	if err := client.Set(t.Context(), "fleet:{0}", "somebody else's", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Real(t.Context(), hot(t, p, "none", 1), p.stage())
+	if err != nil || m.Foreign == 0 || m.Foreign > m.Cache.Misses || p.keys(t) != 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// A gossip serves at once, and publishes what is written.
+type gossip struct{ heard *atomic.Int64 }
+
+func (g gossip) Next(e *Event, do *Actions) {
+	switch {
+	case e.Kind == Arrived && e.Write:
+		do.Add(Action{Kind: Commit, Req: e.Req, Key: e.Key})
+	case e.Kind == Arrived:
+		do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: Value{Version: 1}, As: FromLocal})
+	case e.Kind == Committed:
+		do.Add(Action{Kind: Publish, Req: e.Req, Key: e.Key, Value: e.Value})
+		do.Add(Action{Kind: Wait, Req: e.Req, Key: e.Key, For: 50 * time.Millisecond})
+		do.Add(Action{Kind: Serve, Req: e.Req, Key: e.Key, Value: e.Value, As: Written})
+	case e.Kind == Heard && e.Value.Version > 1:
+		g.heard.Add(1)
+	}
+}
+
+func TestRealPublish(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	var heard atomic.Int64
+	c := Config{Maker: func(int, *rand.Rand) Strategy { return gossip{&heard} }, Processes: 3, Length: 300 * time.Millisecond,
+		Source: &arrivals{random: rand.New(rand.NewPCG(1, 1)), rate: 200, keys: 5, writes: 0.5}}
+	m := played(t, p, c, p.stage())
+	// The run ends with the last answer; what was published just then may not be heard.
+	if most := int64(3 * m.Writes); heard.Load() > most || heard.Load() < most/2 {
+		t.Errorf("%d writes, heard %d times by 3 processes", m.Writes, heard.Load())
+	}
+	s := p.stage()
+	s.Subscriber = nil
+	c.Source = &arrivals{random: rand.New(rand.NewPCG(1, 1)), rate: 200, keys: 5, writes: 0.5}
+	if _, err := Real(t.Context(), c, s); err == nil {
+		t.Error("messages to nobody were published")
+	}
+}
+
+// TestRealHTTP: an origin is asked over HTTP, no more at a time than allowed, and its failures count.
+func TestRealHTTP(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	var calls, now, most atomic.Int64
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		if calls.Add(1)%5 == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		if q.URL.Path != "/item/0" {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}))
+	defer origin.Close()
+	c := hot(t, p, "none", 3)
+	s := p.stage()
+	s.HTTP = &HTTPOrigin{URL: origin.URL + "/item/{key}", Most: 3}
+	m := played(t, p, c, s)
+	if m.Origin.Reads == 0 || int64(m.Origin.Reads) < calls.Load() || m.Origin.Failed == 0 || m.Origin.Failed > uint64(calls.Load()) || most.Load() > 3 {
+		t.Errorf("%d fetches, %d requests, %d failed, %d at once", m.Origin.Reads, calls.Load(), m.Origin.Failed, most.Load())
+	}
+	c.Source = &arrivals{random: rand.New(rand.NewPCG(1, 1)), rate: 200, keys: 1, writes: 1}
+	if _, err := Real(t.Context(), c, s); err == nil {
+		t.Error("an origin that is asked by GET took a write")
+	}
+}
+
+// TestRealLateGenerator: a run that its generator could not keep up with is invalid.
+func TestRealLateGenerator(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	c := hot(t, p, "none", 1)
+	c.Source = slow{poisson(7, 500, 1)}
+	s := p.stage()
+	s.Tolerance = 100 * time.Millisecond
+	m, err := Real(t.Context(), c, s)
+	if err != nil || len(m.Invalid) != 1 || m.Late.Max() < 100*time.Millisecond {
+		t.Errorf("invalid %q, late %v, %v", m.Invalid, m.Late.Max(), err)
+	}
+}
+
+// A slow source is a generator that is the limit.
+type slow struct{ loadgen.Source }
+
+func (s slow) Next(op *loadgen.Op) bool {
+	time.Sleep(10 * time.Millisecond)
+	return s.Source.Next(op)
+}
+
+// TestRealRefusesNonsense before anything is dialled.
+func TestRealRefusesNonsense(t *testing.T) {
+	good := Config{Maker: strategy(t, "none", Defaults()), Source: poisson(1, 1, 1), Length: time.Second}
+	for what, s := range map[string]Stage{
+		"no cache":  {Prefix: "p"},
+		"no prefix": {Cache: noCache{}},
+		"size":      {Cache: noCache{}, Prefix: "p", Size: -1},
+		"no key":    {Cache: noCache{}, Prefix: "p", HTTP: &HTTPOrigin{URL: "http://h/"}},
+		"no scheme": {Cache: noCache{}, Prefix: "p", HTTP: &HTTPOrigin{URL: "h/{key}"}},
+	} {
+		if _, err := Real(t.Context(), good, s); err == nil || errors.Is(err, errNowhere) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := Real(t.Context(), good, Stage{Cache: noCache{}, Prefix: "p"}); !errors.Is(err, errNowhere) {
+		t.Errorf("no server: %v", err)
+	}
+}
+
+var errNowhere = errors.New("nowhere")
+
+type noCache struct{ backends.Dialer }
+
+func (noCache) Routes(context.Context) (backends.Routes, error) {
+	return backends.Routes{}, errNowhere
+}
