@@ -94,12 +94,15 @@ func (s *sweeper) do(ctx context.Context, chores []chore, ask func(chore, *backe
 			}
 			nodes[node] = append(nodes[node], c)
 		}
-		chores = nil
+		chores, err = nil, nil
 		for node, all := range nodes {
 			left, failed := s.node(ctx, &s.lines[node], all, ask, got)
 			if chores = append(chores, left...); failed != nil {
 				err = failed
 			}
+		}
+		if err != nil { // answers may be on their way that nobody waits for
+			s.hangUp()
 		}
 	}
 	if len(chores) == 0 {

@@ -46,7 +46,7 @@ func (p *place) keys(t *testing.T) uint64 {
 	return sum
 }
 
-func opened(t *testing.T, open backends.Opener, scheme, addr string) backends.Backend {
+func opened(t testing.TB, open backends.Opener, scheme, addr string) backends.Backend {
 	t.Helper()
 	b, err := open(context.Background(), &url.URL{Scheme: scheme, Host: addr})
 	if err != nil {
@@ -56,13 +56,13 @@ func opened(t *testing.T, open backends.Opener, scheme, addr string) backends.Ba
 	return b
 }
 
-func onRedis(t *testing.T) *place {
+func onRedis(t testing.TB) *place {
 	t.Helper()
 	s := servers.Redis(t, servers.Default(t), servers.Options{})
 	return &place{opened(t, redis.Open, "redis", s.Addr), s, 500 * time.Millisecond}
 }
 
-func onMemcached(t *testing.T) *place {
+func onMemcached(t testing.TB) *place {
 	t.Helper()
 	s := servers.Memcached(t, servers.Memcacheds(t)[0], servers.Options{})
 	return &place{opened(t, memcached.Open, "memcached", s.Addr), s, 2 * time.Second}
@@ -102,7 +102,7 @@ func hot(t *testing.T, p *place, name string, expiries int) Config {
 
 // TestRealOneFetchAnExpiry: who has a lock or a lease fetches alone, each time.
 func TestRealOneFetchAnExpiry(t *testing.T) {
-	for name, on := range map[string]func(*testing.T) *place{"lock": onRedis, "lock on memcached": onMemcached, "lease on memcached": onMemcached} {
+	for name, on := range map[string]func(testing.TB) *place{"lock": onRedis, "lock on memcached": onMemcached, "lease on memcached": onMemcached} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := on(t)
@@ -121,7 +121,7 @@ func TestRealOneFetchAnExpiry(t *testing.T) {
 // TestRealEveryMissFetches: without protection there are as many fetches as requests come while the key is missing, and with
 // singleflight no more than there are processes.
 func TestRealEveryMissFetches(t *testing.T) {
-	for name, on := range map[string]func(*testing.T) *place{"redis": onRedis, "memcached": onMemcached} {
+	for name, on := range map[string]func(testing.TB) *place{"redis": onRedis, "memcached": onMemcached} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := on(t)
@@ -204,23 +204,25 @@ func TestRealNeedsLeases(t *testing.T) {
 
 // TestRealCancelled: a run that is broken off leaves nothing behind and tells what there was.
 func TestRealCancelled(t *testing.T) {
-	for name, on := range map[string]func(*testing.T) *place{"redis": onRedis, "memcached": onMemcached} {
+	for name, on := range map[string]func(testing.TB) *place{"redis": onRedis, "memcached": onMemcached} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := on(t)
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
 			why := errors.New("the caller's reason")
-			c := hot(t, p, "lock", 1000)
-			c.Source = poisson(7, 2000, 500)
-			c.Load = &Load{Keys: 100, Lifetime: Lifetime{TTL: time.Hour}}
-			time.AfterFunc(700*time.Millisecond, func() { cancel(why) })
-			m, err := Real(ctx, c, p.stage())
-			if !errors.Is(err, why) || m == nil || m.Reads == 0 || len(m.Invalid) == 0 {
-				t.Errorf("%+v, %v", m, err)
-			}
-			if n := p.keys(t); n != 0 {
-				t.Errorf("%d keys are left behind", n)
+			for after, keys := range map[time.Duration]Key{700 * time.Millisecond: 100, 50 * time.Millisecond: 100_000} {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				c := hot(t, p, "lock", 1000)
+				c.Source = poisson(7, 2000, 500)
+				c.Load = &Load{Keys: keys, Lifetime: Lifetime{TTL: time.Hour}}
+				time.AfterFunc(after, func() { cancel(why) })
+				m, err := Real(ctx, c, p.stage())
+				if !errors.Is(err, why) || m == nil || (m.Reads == 0) != (keys > 100) || len(m.Invalid) == 0 {
+					t.Errorf("%+v, %v", m, err)
+				}
+				if n := p.keys(t); n != 0 {
+					t.Errorf("%d keys are left behind", n)
+				}
 			}
 		})
 	}

@@ -13,6 +13,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/backendtest/servers"
+	"github.com/cachectl/cachectl/backends/redis"
 	"github.com/cachectl/cachectl/loadgen"
 )
 
@@ -214,4 +216,63 @@ type noCache struct{ backends.Dialer }
 
 func (noCache) Routes(context.Context) (backends.Routes, error) {
 	return backends.Routes{}, errNowhere
+}
+
+// TestRealNodeGone: a node of a cluster that is away for a moment fails its own keys, and is found again.
+func TestRealNodeGone(t *testing.T) {
+	t.Parallel()
+	nodes := servers.Cluster(t, servers.Default(t), 3, 0, servers.Options{})
+	p := &place{opened(t, redis.Open, "redis+cluster", nodes[0].Addr+","+nodes[2].Addr), nodes[0], 500 * time.Millisecond}
+	c := hot(t, p, "lock", 1)
+	c.Length, c.Source, c.Patience = 4*time.Second, poisson(7, 500, 50), time.Second
+	s := p.stage()
+	s.Subscriber = nil
+	restarted := make(chan bool)
+	go func() {
+		time.Sleep(700 * time.Millisecond)
+		nodes[1].Restart()
+		close(restarted)
+	}()
+	m, err := Real(t.Context(), c, s)
+	<-restarted
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Broken == 0 || m.Cache.Failed == 0 || m.Unserved > 0 || m.Left > 0 || p.keys(t) != 0 {
+		t.Errorf("%d connections broken, %d actions failed, %d requests unserved, %d keys left, %d there", m.Broken, m.Cache.Failed, m.Unserved, m.Left, p.keys(t))
+	}
+	if last := m.Ticks[3]; last.Hits*2 < last.Reads {
+		t.Errorf("the last second: %+v", last)
+	}
+}
+
+// TestWording: what is written is read back, and nothing else is.
+func TestWording(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, size := range []int{0, headSize, headSize + 1, 100, 5000} {
+		w := wording{prefix: "p:", run: random.Uint64(), size: size}
+		v := Value{Version: 1 + random.Uint64N(1<<40), Read: -1, Took: time.Hour, Soft: 1 << 60, Expires: time.Duration(random.Int64())}
+		b := w.appendValue([]byte("kept"), &v)[len("kept"):]
+		var got Value
+		if !w.value(b, &got) || got != v || len(b) != max(size, headSize) {
+			t.Errorf("%d bytes: %+v, want %+v", len(b), got, v)
+		}
+		other := wording{prefix: "p:", run: w.run + 1, size: size}
+		for what, b := range map[string][]byte{"another run's": other.appendValue(nil, &v), "cut": b[:headSize-1], "nothing": nil, "zeros": make([]byte, 100)} {
+			if w.value(b, &got) {
+				t.Errorf("%s value was read: %+v", what, got)
+			}
+		}
+		key, version, ours := w.message(w.appendMessage(nil, 7, 1<<40))
+		if !ours || key != 7 || version != 1<<40 {
+			t.Errorf("message: %d %d %t", key, version, ours)
+		}
+		if _, _, ours := w.message(other.appendMessage(nil, 7, 1)); ours {
+			t.Error("another run's message was heard")
+		}
+	}
+	w := wording{prefix: "p:"}
+	if key, lock := string(w.appendKey(nil, 12, false)), string(w.appendKey(nil, 12, true)); key != "p:{12}" || lock != "p:{12}:lock" {
+		t.Errorf("%q and %q", key, lock)
+	}
 }
