@@ -12,13 +12,15 @@ import (
 )
 
 // An auditLine is what is remembered of a run that changed a cache: who, when, where,
-// what, and what came of it.
+// what, and what came of it. A run that was killed leaves none: that of the run which goes
+// on with it has the counts of both.
 type auditLine struct {
 	Time      time.Time           `json:"time"`
 	User      string              `json:"user,omitempty"`
 	Command   string              `json:"command"`
 	Target    string              `json:"target"` // without secrets
 	Context   string              `json:"context,omitempty"`
+	File      string              `json:"file,omitempty"` // that was restored
 	Patterns  []string            `json:"patterns,omitempty"`
 	Flags     map[string][]string `json:"flags,omitempty"`
 	Counts    map[string]int64    `json:"counts"`

@@ -106,7 +106,8 @@ unless --unchanged says otherwise.
 Ctrl-C stops after the pages under way; what was deleted is told exactly. Runs of
 more than 1,000 keys keep a journal in the state folder ($XDG_STATE_HOME/cachectl,
 by default ~/.local/state/cachectl): "rm --resume" goes on after Ctrl-C, a crash or a
-lost server. Every run adds a line to audit.ndjson there.
+lost server. Every run adds a line to audit.ndjson there, "restore" too; one that was
+killed has its counts in the line of the run that goes on with it.
 
 --backup FILE keeps each key's value, TTL and heat before it goes, and "restore" puts
 them back. A key that is rewritten between being kept and being deleted is kept as it

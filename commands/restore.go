@@ -99,7 +99,7 @@ func (o *restoreOptions) run(cmd *cobra.Command, env *Env, args []string) error 
 		return err
 	}
 	defer file.Close()
-	r := restoring{restoreOptions: o, file: file, now: env.Now()}
+	r := restoring{restoreOptions: o, path: args[0], file: file, now: env.Now(), did: make(map[backends.Verb]int64)}
 	if o.dryRun {
 		return r.list(env, ro)
 	}
@@ -128,7 +128,19 @@ func (o *restoreOptions) run(cmd *cobra.Command, env *Env, args []string) error 
 	if err := o.confirm.ask(ctx, env, t, "Restore them?", true); err != nil {
 		return err
 	}
-	return r.load(ctx, env, ro, b, loader)
+	took, run, err := r.load(ctx, env, ro, b, loader)
+	r.audit(cmd, env, t, args[1:], took, run)
+	return err
+}
+
+// audit remembers the run.
+func (r *restoring) audit(cmd *cobra.Command, env *Env, t *target, patterns []string, took time.Duration, run error) {
+	line := auditLine{Command: cmd.Name(), Target: redacted(t.url), Context: t.context, File: r.path, Patterns: patterns, Flags: whatFlags(cmd),
+		Counts: make(map[string]int64), Seconds: took.Seconds()}
+	for did, n := range r.did {
+		line.Counts[string(did)] = n
+	}
+	line.write(env, run)
 }
 
 func (o *restoreOptions) parse(cmd *cobra.Command, env *Env, patterns []string) (render.Options, error) {
@@ -155,13 +167,13 @@ func (o *restoreOptions) parse(cmd *cobra.Command, env *Env, patterns []string) 
 // restoreBatch is how many records are loaded and paced at a time.
 const restoreBatch = 500
 
-// load puts the records back, and says what became of them.
-func (r *restoring) load(ctx context.Context, env *Env, ro render.Options, b backends.Backend, loader backends.Loader) error {
+// load puts the records back, and says what became of them. run is how that ended; err is
+// what the command comes to.
+func (r *restoring) load(ctx context.Context, env *Env, ro render.Options, b backends.Backend, loader backends.Loader) (took time.Duration, run, err error) {
 	lost := newTrouble(env)
 	progress := newWalkProgress(env, "restored", false)
 	lost.before = progress.clear
 	began := env.Now()
-	did := make(map[backends.Verb]int64)
 	var failed []backends.Outcome
 	var end error
 	batches := r.paced(ctx, b)
@@ -171,21 +183,21 @@ func (r *restoring) load(ctx context.Context, env *Env, ro render.Options, b bac
 			break
 		}
 		for _, outcome := range result.Outcomes {
-			if did[outcome.Did]++; outcome.Did == backends.Failed {
+			if r.did[outcome.Did]++; outcome.Did == backends.Failed {
 				failed = append(failed, outcome)
 			}
 		}
 		progress.see("", r.done, len(result.Outcomes))
 	}
 	progress.stop()
-	took := env.Now().Sub(began)
+	took = env.Now().Sub(began)
 	speed := ""
-	if s := took.Seconds(); s > 0.1 && did[backends.Loaded] > 0 {
-		speed = ", " + render.Int(int64(float64(did[backends.Loaded])/s)).Text + "/s"
+	if s := took.Seconds(); s > 0.1 && r.did[backends.Loaded] > 0 {
+		speed = ", " + render.Int(int64(float64(r.did[backends.Loaded])/s)).Text + "/s"
 	}
-	env.note("restored %s in %s%s", plural(did[backends.Loaded], "key"), render.Duration(took).Text, speed)
-	err := r.verdict(end, lost.err(len(did) > 0), failed)
-	return errors.Join(r.output.print(env, ro, r.doc(b, did, took)), writeKeys(r.failures, failed), err)
+	env.note("restored %s in %s%s", plural(r.did[backends.Loaded], "key"), render.Duration(took).Text, speed)
+	run = r.verdict(end, lost.err(len(r.did) > 0), failed)
+	return took, run, errors.Join(r.output.print(env, ro, r.doc(b, took)), writeKeys(r.failures, failed), run)
 }
 
 // verdict is what the run comes to: its end, lost nodes, failed keys, lost records.
@@ -209,13 +221,13 @@ func (r *restoring) verdict(end, lost error, failed []backends.Outcome) error {
 	return &partialError{err}
 }
 
-func (r *restoring) doc(b backends.Backend, did map[backends.Verb]int64, took time.Duration) render.Doc {
+func (r *restoring) doc(b backends.Backend, took time.Duration) render.Doc {
 	doc := render.Doc{List: "targets", Columns: []render.Column{{Name: "target"}}}
 	row := render.Row{render.Text(b.Name())}
 	for _, verb := range []backends.Verb{backends.Loaded, backends.Kept, backends.Ended, backends.Failed} {
 		doc.Columns = append(doc.Columns, render.Column{Name: string(verb), Right: true})
-		doc.Fields = append(doc.Fields, render.Field{Name: string(verb), Cell: render.Int(did[verb]), Machine: true})
-		row = append(row, tallyCell(verb, did[verb]))
+		doc.Fields = append(doc.Fields, render.Field{Name: string(verb), Cell: render.Int(r.did[verb]), Machine: true})
+		row = append(row, tallyCell(verb, r.did[verb]))
 	}
 	records, bytes := int64(0), int64(0)
 	if r.torn != nil {

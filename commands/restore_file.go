@@ -19,8 +19,10 @@ import (
 // A restoring is one run of restore: the file, and what was found in it.
 type restoring struct {
 	*restoreOptions
+	path string
 	file *archive.Reader
 	now  time.Time
+	did  map[backends.Verb]int64 // keys that this became of
 
 	keys     int64 // that are selected
 	bytes    int64 // of their values
