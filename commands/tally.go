@@ -88,9 +88,14 @@ func (t *tally) doc(took time.Duration) render.Doc {
 	for i, n := range t.PerPass {
 		passes[i] = n
 	}
+	again := []any{}
+	for _, node := range t.again() {
+		again = append(again, node)
+	}
 	doc.Fields = append(doc.Fields,
 		render.Field{Name: "spared", Cell: render.Int(t.spared), Machine: true},
 		render.Field{Name: "passes", Cell: render.Cell{Value: passes}, Machine: true},
+		render.Field{Name: "walked_again", Cell: render.Cell{Value: again}, Machine: true},
 		render.Field{Name: "seconds", Cell: render.Seconds(took), Machine: true})
 	var table []render.Row
 	var names []string
@@ -134,9 +139,24 @@ func (t *tally) tell(env *Env, took time.Duration) {
 	for i, n := range t.PerPass[min(1, len(t.PerPass)):] {
 		env.note("pass %d: %s there, written since the walk before came by", i+2, plural(n, "key"))
 	}
+	if again := t.again(); len(again) > 0 && t.words.did != backends.Deleted { // a deleted key is not met twice
+		env.note("some keys may be counted twice: of %s a part was walked again", render.Visible(strings.Join(again, ", ")))
+	}
 	if t.spared > 0 {
 		env.note("%s kept by never_delete", plural(t.spared, "key"))
 	}
+}
+
+// again names the nodes that came twice, or a part of them: after a restart, a failover, a
+// slot that moved, a crash.
+func (t *tally) again() (nodes []string) {
+	for node, is := range t.Again {
+		if is {
+			nodes = append(nodes, cmp.Or(node, t.where))
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // named is how many failures are named one by one.

@@ -20,6 +20,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/backends/archive"
 	"github.com/cachectl/cachectl/backends/backendtest/servers"
 	"github.com/cachectl/cachectl/commands/journal"
 )
@@ -89,7 +91,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 		c.FlushAll(t.Context())
 		doomed := crowd(t, c, n)
 		decorate(t, c)
-		digest, dir := c.Do(t.Context(), "debug", "digest").Val(), t.TempDir()
+		digest, expiries, dir := c.Do(t.Context(), "debug", "digest").Val(), expiries(t, c), t.TempDir()
 		file, backup := filepath.Join(dir, "run.journal"), filepath.Join(dir, "run.backup")
 		how := []string{"-t", "redis://" + s.Addr, "--yes", "--rate", "100000/s"}
 		args := append([]string{"rm", "doomed:*", "--journal", file, "--backup", backup}, how...)
@@ -128,6 +130,109 @@ func TestKilledRunsGoOn(t *testing.T) {
 		if got := c.Do(t.Context(), "debug", "digest").Val(); got != digest {
 			t.Fatalf("after %d kills and the restore the digest is %v, it was %v", killed, got, digest)
 		}
+		moved(t, c, expiries, 0, 0) // the digest only tells that there is a TTL
+		created := headerOf(t, backup).Created
+		began := time.Now()
+		if cmd, out := program(t, "restore", backup, "-t", "redis://"+s.Addr, "--yes", "--pace", "max", "--replace", "--ttl", "as-it-was"); cmd.Run() != nil {
+			t.Fatalf("restore: %s", out)
+		}
+		moved(t, c, expiries, began.Sub(created), time.Since(created))
+	}
+}
+
+// headerOf reads who a backup is of.
+func headerOf(t *testing.T, path string) archive.Header {
+	t.Helper()
+	file, err := archive.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	return file.Header
+}
+
+// expiries are the moments when keys end, in milliseconds, of those that do.
+func expiries(t *testing.T, c *redis.Client) map[string]int64 {
+	t.Helper()
+	var keys []string
+	for all := c.Scan(t.Context(), 0, "", 1000).Iterator(); all.Next(t.Context()); {
+		keys = append(keys, all.Val())
+	}
+	pipe := c.Pipeline()
+	asked := make([]*redis.DurationCmd, len(keys))
+	for i, key := range keys {
+		asked[i] = pipe.PExpireTime(t.Context(), key)
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ends := make(map[string]int64)
+	for i, key := range keys {
+		if at := asked[i].Val().Milliseconds(); at > 0 {
+			ends[key] = at
+		}
+	}
+	return ends
+}
+
+// moved checks that keys end as much later than they did as least to most says, and none
+// that did not.
+func moved(t *testing.T, c *redis.Client, were map[string]int64, least, most time.Duration) {
+	t.Helper()
+	are := expiries(t, c)
+	if len(are) != len(were) || len(were) == 0 {
+		t.Errorf("%d keys have a TTL, %d had", len(are), len(were))
+	}
+	for key, was := range were {
+		if by := time.Duration(are[key]-was) * time.Millisecond; by < least-time.Millisecond || by > most+time.Millisecond {
+			t.Fatalf("%q ends %v later than it did, want %v to %v", key, by, least, most)
+		}
+	}
+}
+
+// TestExpireTellsWhatCountsTwice: a server that was restarted in the middle of a run is
+// walked again, and the summary says that keys may be counted twice.
+func TestExpireTellsWhatCountsTwice(t *testing.T) {
+	dir := t.TempDir()
+	s := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--dir", dir, "--save", "3600 1000000"}})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	defer c.Close()
+	const n = 5000
+	crowd(t, c, n)
+	file := filepath.Join(dir, "run.journal")
+	how := []string{"-t", "redis://" + s.Addr, "--yes", "-o", "json"}
+	cmd, out := program(t, append([]string{"expire", "doomed:*", "--ttl", "1h", "--journal", file, "--count", "100", "--rate", "2000/s"}, how...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for some := false; !some; time.Sleep(10 * time.Millisecond) { // until the journal says that keys were changed
+		if t.Context().Err() != nil {
+			t.Fatal(out)
+		}
+		state, err := journal.Read(file)
+		some = err == nil && state.Sum(backends.Changed) > 0
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	s.Restart() // by SIGTERM, which saves where save is set
+	if keys := c.DBSize(t.Context()).Val(); keys != 2*n {
+		t.Fatalf("%d keys came back", keys)
+	}
+	cmd, out = program(t, append([]string{"expire", "--resume", file}, how...)...)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(out.String(), "some keys may be counted twice: of "+s.Addr) || !strings.Contains(out.String(), `"walked_again": [`) {
+		t.Errorf("a restart is not told:\n%s", out)
+	}
+	if got := len(expiries(t, c)); got != n {
+		t.Errorf("%d keys have a TTL, want %d", got, n)
+	}
+	c.Do(t.Context(), "flushall")
+	crowd(t, c, 2000)
+	cmd, out = program(t, append([]string{"expire", "doomed:*", "--ttl", "1h", "--journal", filepath.Join(dir, "whole")}, how...)...)
+	if err := cmd.Run(); err != nil || strings.Contains(out.String(), "twice") || !strings.Contains(out.String(), `"walked_again": []`) {
+		t.Errorf("a run without trouble: %v\n%s", err, out)
 	}
 }
 
@@ -140,7 +245,9 @@ func decorate(t *testing.T, c *redis.Client) {
 			func(key string) { pipe.HSet(t.Context(), key, "a", i, "b", "\x00") },
 			func(key string) { pipe.RPush(t.Context(), key, i, "b", "c") },
 			func(key string) { pipe.ZAdd(t.Context(), key, redis.Z{Score: float64(i), Member: "m"}) },
-			func(key string) { pipe.ExpireAt(t.Context(), key, time.Now().Add(time.Hour)) },
+			func(key string) {
+				pipe.ExpireAt(t.Context(), key, time.Now().Add(time.Hour+time.Duration(i)*time.Second))
+			},
 		} {
 			key := fmt.Sprintf("doomed:%d", i+5*kind)
 			if kind < 3 {

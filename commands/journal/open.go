@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/cachectl/cachectl/backends"
 )
@@ -38,7 +40,11 @@ func Open(path string) (*Journal, *State, error) {
 		f.Close()
 		return nil, nil, &Error{path, err}
 	}
-	return &Journal{path: path, file: f, out: bufio.NewWriterSize(f, 1<<20)}, s, nil
+	j := &Journal{path: path, file: f, out: bufio.NewWriterSize(f, 1<<20)}
+	for _, shard := range slices.Sorted(maps.Keys(s.Again)) { // what the file does not tell who reads on
+		j.write(record{Did: &shard, Again: true})
+	}
+	return j, s, nil
 }
 
 // Read tells what a journal says, and leaves it alone.
@@ -89,6 +95,12 @@ func read(r io.Reader) (*State, int64, error) {
 		return nil, 0, errors.New("the run had not begun: nothing was changed")
 	}
 	s.List = s.List[min(s.settled, len(s.List)):]
+	for shard, beyond := range s.beyond {
+		if beyond {
+			s.Again[shard] = true
+		}
+	}
+	s.begun, s.beyond, s.later = make(map[string]bool), make(map[string]bool), true
 	return s, whole, nil
 }
 
@@ -142,6 +154,13 @@ func (s *State) apply(r record) error {
 		if r.After != "" {
 			s.Marks[*r.Did] = r.After
 		}
+		if r.Again {
+			s.Again[*r.Did] = true
+		}
+		s.beyond[*r.Did] = r.After == "" && r.Skip == 0 && (len(r.Count) > 0 || s.beyond[*r.Did])
+	}
+	if r.Skip > 0 {
+		clear(s.beyond) // of a list, whose keys are settled in order
 	}
 	s.settled += r.Skip
 	for _, key := range r.Redo { // they stood among those that are skipped, and go to the end

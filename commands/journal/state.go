@@ -21,7 +21,13 @@ type State struct {
 	Failures []backends.Outcome
 	List     []string // what is left of the list
 	Ended    string   // how the run ended before; "" where nobody could say
+	// Again are shards whose keys may be counted twice: something of them was settled, and
+	// then they were walked from before that. "" is the list.
+	Again map[string]bool
 
+	later   bool                          // this is not the first round of the pass
+	begun   map[string]bool               // shards that a page of this round has come from
+	beyond  map[string]bool               // shards of which more is counted than lies before their mark
 	settled int                           // keys of the list that are settled
 	behind  int                           // keys of the list that follow one that failed in this round
 	stuck   map[string][]backends.Outcome // failed in this round, and the shard's mark waits for its end
@@ -30,7 +36,7 @@ type State struct {
 
 // NewState is the beginning of a run.
 func NewState() *State {
-	s := &State{}
+	s := &State{Again: make(map[string]bool)}
 	s.clear()
 	s.Counts = make(map[string]map[backends.Verb]int64)
 	return s
@@ -40,6 +46,7 @@ func (s *State) clear() {
 	s.Marks = make(map[string]backends.Mark)
 	s.stuck = make(map[string][]backends.Outcome)
 	s.waiting = make(map[string]backends.Mark)
+	s.begun, s.beyond, s.later = make(map[string]bool), make(map[string]bool), false
 }
 
 // Begin opens pass n: every shard is walked from its beginning.
@@ -72,43 +79,74 @@ func (s *State) count(shard string, did backends.Verb, n int64) {
 	}
 }
 
+// A place is before or behind the mark of a shard.
+type place struct {
+	shard  string
+	behind bool // a key before it has failed
+}
+
 // drain applies results, and returns what a journal says of them. Keys that failed are
 // not settled before the round is: if their node was lost, they are tried again, and
 // the shard's mark stays in front of them.
 func (s *State) drain(results []backends.Result) []record {
-	lines := make(map[string]*record)
+	var all []record
+	lines := make(map[place]int)
 	for _, r := range results {
-		line := lines[r.Shard]
-		if line == nil {
-			shard := strings.Clone(r.Shard)
-			line = &record{Did: &shard, Count: make(map[string]int64)}
-			lines[r.Shard] = line
+		at := place{strings.Clone(r.Shard), s.stays(r)}
+		n, ok := lines[at]
+		if !ok {
+			n, lines[at] = len(all), len(all)
+			all = append(all, record{Did: &at.shard, Count: make(map[string]int64)})
 		}
+		line := &all[n]
+		line.Again = s.comesAgain(r) || line.Again
 		for _, o := range r.Outcomes {
 			if o.Did == backends.Failed {
-				o.Key = strings.Clone(o.Key)
-				s.stuck[r.Shard] = append(s.stuck[r.Shard], o)
 				continue
 			}
 			line.Count[string(o.Did)]++
 			s.count(r.Shard, o.Did, 1)
+			s.beyond[at.shard] = at.behind
 		}
-		switch _, stuck := s.stuck[r.Shard]; {
-		case s.Listed && stuck:
+		switch {
+		case s.Listed && at.behind:
 			s.behind += len(r.Outcomes)
 		case s.Listed:
 			line.Skip += len(r.Outcomes)
-		case !stuck:
-			s.Marks[r.Shard], line.After = r.After, r.After
+		case !at.behind:
+			s.Marks[at.shard], line.After = r.After, r.After
 		case r.Last:
-			s.waiting[r.Shard] = r.After
+			s.waiting[at.shard] = r.After
 		}
 	}
-	var all []record
-	for _, shard := range slices.Sorted(maps.Keys(lines)) {
-		all = append(all, *lines[shard])
-	}
 	return all
+}
+
+// stays takes note of the keys of a result that failed, and tells whether the mark stays
+// in front of it.
+func (s *State) stays(r backends.Result) bool {
+	for _, o := range r.Outcomes {
+		if o.Did == backends.Failed {
+			o.Key = strings.Clone(o.Key)
+			s.stuck[r.Shard] = append(s.stuck[r.Shard], o)
+		}
+	}
+	return len(s.stuck[r.Shard]) > 0
+}
+
+// comesAgain tells whether a result is the first of a walk that begins elsewhere than at
+// its shard's mark, although the pass has met keys: by then they may be on this shard.
+// The first page of a walk says where it begins.
+func (s *State) comesAgain(r backends.Result) bool {
+	if s.Listed || s.begun[r.Shard] {
+		return false
+	}
+	s.begun[r.Shard] = true
+	if !s.later || s.Pass == 0 || r.After == s.Marks[r.Shard] || s.PerPass[s.Pass-1] == 0 {
+		return false
+	}
+	s.Again[r.Shard] = true
+	return true
 }
 
 // Round settles the failures of a round: those of shards that were lost are dropped,
@@ -119,6 +157,12 @@ func (s *State) Round(j *Journal, lost func(shard string) bool) (again []string,
 		if lost(shard) {
 			for _, o := range failed {
 				again = append(again, o.Key)
+			}
+			if s.beyond[shard] && !s.Listed {
+				s.Again[shard] = true
+				if j != nil {
+					err = errors.Join(err, j.write(record{Did: &shard, Again: true}))
+				}
 			}
 			continue
 		}
@@ -136,6 +180,7 @@ func (s *State) Round(j *Journal, lost func(shard string) bool) (again []string,
 		}
 	}
 	s.stuck, s.waiting = make(map[string][]backends.Outcome), make(map[string]backends.Mark)
+	s.begun, s.beyond, s.later = make(map[string]bool), make(map[string]bool), true
 	if j == nil {
 		return again, nil
 	}
