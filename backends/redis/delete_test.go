@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
-	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -339,73 +338,4 @@ func TestCancelledBesideASilentServer(t *testing.T) {
 	if r.did[backends.Deleted] < 200 || r.did[backends.Failed] == 0 || r.did[backends.Gone] > 0 {
 		t.Errorf("%v", r)
 	}
-}
-
-// TestBigValuesDoNotBlock: another client waits no longer than for a scheduler
-// while collections of millions are removed.
-func TestBigValuesDoNotBlock(t *testing.T) {
-	if !long() {
-		t.Skip("CACHECTL_LONG")
-	}
-	for _, v := range servers.Redises(t) {
-		s := servers.Redis(t, v, servers.Options{})
-		c := raw(t, s)
-		load := func(script string, n int) {
-			if err := c.Eval(t.Context(), script, []string{"big"}, n).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for name, fill := range map[string]func(){
-			"list": func() {
-				load(`for i=1,ARGV[1] do redis.call("rpush", KEYS[1], "element " .. i) end return 1`, 2_000_000)
-			},
-			"hash": func() {
-				load(`for i=1,ARGV[1] do redis.call("hset", KEYS[1], "field " .. i, i) end return 1`, 1_000_000)
-			},
-			"string": func() { load(`redis.call("setrange", KEYS[1], ARGV[1], "x") return 1`, 100<<20) },
-		} {
-			fill()
-			worst, stop := worstPing(t, s)
-			time.Sleep(100 * time.Millisecond)
-			remove(t, openURL(t, "redis://"+s.Addr), []string{"big"}, 1).want(t, 1, 0, 0, 0)
-			time.Sleep(300 * time.Millisecond)
-			stop()
-			t.Logf("%s: %s: worst PING %v", v, name, *worst)
-			if *worst > 50*time.Millisecond {
-				t.Errorf("%s: %s: a PING took %v", v, name, *worst)
-			}
-		}
-	}
-}
-
-// worstPing pings until stop is called.
-func worstPing(t *testing.T, s *servers.Server) (worst *time.Duration, stop func()) {
-	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	worst = new(time.Duration)
-	ended, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		answer := make([]byte, 7)
-		for {
-			select {
-			case <-ended:
-				return
-			default:
-			}
-			start := time.Now()
-			if _, err := conn.Write([]byte("PING\r\n")); err != nil {
-				return
-			}
-			if _, err := conn.Read(answer); err != nil {
-				return
-			}
-			*worst = max(*worst, time.Since(start))
-			time.Sleep(200 * time.Microsecond)
-		}
-	}()
-	return worst, func() { close(ended); <-done; conn.Close() }
 }
