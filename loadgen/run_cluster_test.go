@@ -21,14 +21,16 @@ func TestClusterSlotsMove(t *testing.T) {
 		nodes := servers.Cluster(t, servers.Default(t), 2, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
 		c.Dialer = dialer(t, &url.URL{Scheme: "redis+cluster", Host: nodes[0].Addr})
 		c.Connections, c.Depth, c.Threads = 4, 2, 2
-		c.Traffic = uniform(20_000, Mix{Read: 5, Write: 4, Remove: 1}, Phase{Length: 2 * time.Second, Rate: 4000})
+		c.Traffic = uniform(200, Mix{Read: 5, Write: 4, Remove: 1}, Phase{Length: 2 * time.Second, Rate: 4000})
 		c.Settle = 20 * time.Second
 		moved := make(chan int)
 		go func() {
-			time.Sleep(300 * time.Millisecond)
-			n := 0
-			for slot := 0; slot < 8192; slot += 40 {
-				n += moveSlot(t, nodes, slot, 0, 1, 0)
+			time.Sleep(100 * time.Millisecond)
+			k, n := client(t, nodes[0]), 0
+			for i := range 40 {
+				if slot := int(k.ClusterKeySlot(context.Background(), "key:"+strconv.Itoa(i)).Val()); slot < 8192 {
+					n += moveSlot(t, nodes, slot, 0, 1, 0)
+				}
 			}
 			moved <- n
 		}()
@@ -79,10 +81,13 @@ func TestClusterSlotOnItsWay(t *testing.T) {
 // keys to be asked for that are there no more.
 func moveSlot(t *testing.T, nodes []*servers.Server, slot, from, to int, rest time.Duration) (n int) {
 	ctx := context.Background()
+	clients := make(map[int]*goredis.Client)
+	for _, node := range []int{from, to} {
+		clients[node] = goredis.NewClient(&goredis.Options{Addr: nodes[node].Addr})
+		defer clients[node].Close()
+	}
 	do := func(node int, args ...any) any {
-		c := goredis.NewClient(&goredis.Options{Addr: nodes[node].Addr})
-		defer c.Close()
-		v, err := c.Do(ctx, args...).Result()
+		v, err := clients[node].Do(ctx, args...).Result()
 		if err != nil {
 			t.Errorf("%v: %v", args, err)
 		}

@@ -54,6 +54,12 @@ func newTransport(bare bool) (transport, error) {
 	return newPipes(), nil
 }
 
+// nap sleeps, to the precision of the kernel's timers.
+func nap(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	unix.Nanosleep(&ts, nil) // a signal makes it shorter, which does no harm
+}
+
 // begin keeps the loop on one thread, and makes the timers of that exact: those of others may come
 // 50 microseconds late (PR_SET_TIMERSLACK).
 func (e *epoll) begin() {

@@ -83,16 +83,17 @@ func (l *loop) clock() { l.now, l.stale = time.Since(l.start), false }
 
 // post hands the loop a letter. It is safe for concurrent use.
 func (l *loop) post(m letter) {
-	l.mail.put(m)
-	if !l.mailed.Swap(true) {
+	l.mail.put(m, func() {
+		l.mailed.Store(true)
 		l.net.wake()
-	}
+	})
 }
 
 func (l *loop) letters() {
-	if !l.mailed.Load() || !l.mailed.Swap(false) {
+	if !l.mailed.Load() {
 		return
 	}
+	l.mailed.Store(false)
 	for _, m := range l.mail.take() {
 		switch {
 		case m.stop:

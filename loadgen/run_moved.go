@@ -84,11 +84,7 @@ func (l *loop) forget() {
 
 // close closes all connections.
 func (l *loop) close() {
-	for _, m := range l.mail.take() {
-		if m.net != nil {
-			m.net.Close()
-		}
-	}
+	l.mail.close()
 	for _, n := range l.nodes {
 		n.cancel()
 	}

@@ -12,6 +12,7 @@ type pipes struct {
 	events  chan pipeEvent
 	bell    chan struct{}
 	timer   *time.Timer
+	alarm   alarm
 	all     map[*pipe]struct{}
 	running sync.WaitGroup
 }
@@ -37,7 +38,36 @@ type pipeEvent struct {
 func newPipes() *pipes {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &pipes{events: make(chan pipeEvent, 128), bell: make(chan struct{}, 1), timer: t, all: make(map[*pipe]struct{})}
+	s := &pipes{events: make(chan pipeEvent, 128), bell: make(chan struct{}, 1), timer: t, all: make(map[*pipe]struct{})}
+	s.alarm = alarm{set: make(chan time.Duration, 1), rings: make(chan struct{}, 1)}
+	s.running.Go(s.alarm.run)
+	return s
+}
+
+// An alarm rings after times that are too short for Go's timers, which may come a millisecond late. It cannot be
+// set anew until it has rung; whoever hears it looks at the clock.
+type alarm struct {
+	set   chan time.Duration
+	rings chan struct{}
+	armed bool
+}
+
+// shortest is what Go's timers are good for (the runtime waits for network events by the millisecond).
+const shortest = 2 * time.Millisecond
+
+func (a *alarm) run() {
+	for d := range a.set {
+		nap(d)
+		a.rings <- struct{}{}
+	}
+}
+
+// arm sets the alarm, unless it is yet to ring.
+func (a *alarm) arm(d time.Duration) {
+	if !a.armed {
+		a.armed = true
+		a.set <- d
+	}
 }
 
 func (*pipes) begin() {}
@@ -121,12 +151,19 @@ func (s *pipes) wait(l *loop, d time.Duration) {
 		if d <= 0 {
 			return
 		}
-		s.timer.Reset(d)
-		defer s.timer.Stop()
+		if d < shortest {
+			s.alarm.arm(d)
+		} else {
+			s.timer.Reset(d - shortest/2)
+			defer s.timer.Stop()
+		}
 		select {
 		case e := <-s.events:
 			s.serve(l, e)
 		case <-s.bell:
+		case <-s.alarm.rings:
+			s.alarm.armed = false
+			return
 		case <-s.timer.C:
 			return
 		}
@@ -177,5 +214,6 @@ func (s *pipes) close() {
 	for p := range s.all {
 		s.shut(p)
 	}
+	close(s.alarm.set)
 	s.running.Wait()
 }

@@ -2,4 +2,8 @@
 
 package loadgen
 
+import "time"
+
+func nap(d time.Duration) { time.Sleep(d) }
+
 func newTransport(bool) (transport, error) { return newPipes(), nil }

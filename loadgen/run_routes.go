@@ -34,12 +34,22 @@ type letter struct {
 type mailbox struct {
 	mu      sync.Mutex
 	letters []letter
+	closed  bool
 }
 
-func (m *mailbox) put(l letter) {
+// put wakes the loop by the first letter since it looked. A mailbox that is closed gives back the connection.
+func (m *mailbox) put(l letter, wake func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.letters = append(m.letters, l)
+	if m.closed {
+		if l.net != nil {
+			l.net.Close()
+		}
+		return
+	}
+	if m.letters = append(m.letters, l); len(m.letters) == 1 {
+		wake()
+	}
 }
 
 func (m *mailbox) take() []letter {
@@ -48,6 +58,17 @@ func (m *mailbox) take() []letter {
 	all := m.letters
 	m.letters = nil
 	return all
+}
+
+func (m *mailbox) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	for _, l := range m.letters {
+		if l.net != nil {
+			l.net.Close()
+		}
+	}
 }
 
 // connect makes the first connections of all loops. One that fails fails all.
@@ -72,7 +93,7 @@ func (r *runner) connect(ctx context.Context) error {
 					mu.Lock()
 					bare = bare && has
 					mu.Unlock()
-					l.mail.put(letter{conn: c, net: nc, dialect: dialect})
+					l.mail.put(letter{conn: c, net: nc, dialect: dialect}, func() {})
 				})
 			}
 		}

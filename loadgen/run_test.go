@@ -16,6 +16,7 @@ import (
 
 	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/backends/backendtest/servers"
+	"github.com/cachectl/cachectl/backends/memcached"
 	"github.com/cachectl/cachectl/backends/redis"
 )
 
@@ -383,6 +384,42 @@ func TestLargeValues(t *testing.T) {
 			t.Errorf("a value of %d bytes", n)
 		}
 	})
+}
+
+// TestOtherServers: over TLS, and in memcached's words.
+func TestOtherServers(t *testing.T) {
+	t.Parallel()
+	secure := servers.Redis(t, servers.Default(t), servers.Options{TLS: true})
+	query := "tls_ca=" + secure.CA + "&tls_cert=" + secure.Cert + "&tls_key=" + secure.Key + "&tls_server_name=localhost"
+	mc := servers.Memcached(t, servers.Memcacheds(t)[0], servers.Options{})
+	b, err := memcached.Open(t.Context(), &url.URL{Scheme: "memcached", Host: mc.Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	for name, d := range map[string]backends.Dialer{
+		"tls": dialer(t, &url.URL{Scheme: "rediss", Host: secure.Addr, RawQuery: query}), "memcached": b.(backends.Dialer),
+	} {
+		for _, portable := range []bool{false, true} {
+			c := Config{Dialer: d, Connections: 3, Depth: 4, Prefix: "key:", portable: portable, Written: NewWritten(500)}
+			c.Traffic = uniform(500, Mix{6, 3, 1}, Phase{Length: 400 * time.Millisecond, Rate: 2000})
+			c.Traffic.TTLs = TTLs{Min: time.Hour}
+			if err := Fill(t.Context(), c, nil); err != nil {
+				t.Fatal(err)
+			}
+			r := send(t, c)
+			if all := r.Total(); all.Done != 800 || r.HitRate() < 0.5 || r.HitRate() == 1 {
+				t.Errorf("%s: %d done, hit rate %v, %v", name, all.Done, r.HitRate(), r.Errors)
+			}
+			if err := RemoveWritten(t.Context(), c, nil); err != nil {
+				t.Error(err)
+			}
+			c.Traffic.Mix, c.Written = Mix{Read: 1}, nil
+			if r := send(t, c); r.HitRate() != 0 {
+				t.Errorf("%s: a hit rate of %v when all is removed", name, r.HitRate())
+			}
+		}
+	}
 }
 
 // TestMain lets more tests run at once than there are processors: most of their time they wait.
