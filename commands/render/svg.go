@@ -89,7 +89,9 @@ func (c *Chart) told() string {
 		return "There is no data."
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s by %s.", c.Y.Label, c.X.Label)
+	if c.Y.Label != "" && c.X.Label != "" {
+		fmt.Fprintf(&b, "%s by %s.", c.Y.Label, c.X.Label)
+	}
 	for _, s := range c.Series {
 		if low, high, n := s.ends(); n > 0 {
 			fmt.Fprintf(&b, " %s: from %s to %s.", s.Name, c.Y.Unit.figure(low), c.Y.Unit.figure(high))
