@@ -3,6 +3,7 @@ package commands
 import (
 	"math"
 	"strings"
+	"time"
 
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen"
@@ -155,6 +156,9 @@ func timeCharts(reports []*loadgen.Report) []*render.Chart {
 func secondsOf(name string, r *loadgen.Report, of func(t *loadgen.Tick) float64) render.Series {
 	s := render.Series{Name: name}
 	for i := range r.Ticks {
+		if r.Length > 0 && r.Ticks[i].At >= r.Length.Truncate(time.Second) {
+			break // what was answered when nothing was due any more is no second of the run
+		}
 		s.Points = append(s.Points, render.Point{X: r.Ticks[i].At.Seconds(), Y: of(&r.Ticks[i])})
 	}
 	return s

@@ -204,5 +204,5 @@ func (r *Report) late() string {
 	if latency.Count() == 0 || late <= lateFloor || float64(late) <= lateShare*float64(all) {
 		return ""
 	}
-	return fmt.Sprintf("the generator was the limit: it came round to requests late, p99 %v, which is more than %.0f %% of the latency's p99 %v", late, lateShare*100, all)
+	return fmt.Sprintf("the generator was the limit: it came round to requests late, p99 %v, which is more than %.0f %% of the latency's p99 %v", late.Round(time.Microsecond), lateShare*100, all.Round(time.Microsecond))
 }

@@ -89,3 +89,6 @@ func (c *Counts) Quantile(q float64) uint64 {
 	}
 	return c.Most
 }
+
+// Max is the greatest that was counted; 0 where nothing was.
+func (c *Counts) Max() uint64 { return c.Quantile(1) }

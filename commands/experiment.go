@@ -1,0 +1,358 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cachectl/cachectl/backends"
+	"github.com/cachectl/cachectl/commands/render"
+	"github.com/cachectl/cachectl/loadgen/fleet"
+)
+
+// An experiment is an application in front of a cache and an origin, tried with several
+// strategies: what "stampede" and "load --pattern" have in common. Every strategy sees the
+// same requests.
+type experiment struct {
+	target  targetFlag
+	guard   loadGuard
+	traffic trafficFlags
+	origin  originFlags
+
+	compare           []string
+	virtual           bool
+	ttl, stale        string
+	lock, poll, ahead string
+	jitter            string
+	beta              float64
+	dropLate          bool
+	coalesce          bool
+	processes         int
+	patience, network string
+	triggers          []string
+	recovered         string
+	skip              int
+
+	patterned patternFlags
+	catalogue []fleet.Choice
+	options   fleet.Options
+	choices   []fleet.Choice
+	shared    fleet.Config // by all strategies
+	invalid   []string     // why figures do not stand, by strategy
+}
+
+// add declares the flags that both commands have, but for those of the traffic.
+func (o *experiment) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&o.virtual, "virtual", false, "simulate clock, cache and origin; no cache is talked to")
+	f.StringVar(&o.jitter, "jitter", "0", "spread TTLs evenly by so much up and down: `10%`")
+	f.StringVar(&o.lock, "lock-ttl", fleet.DefaultLock.String(), "how long a lock or a lease holds, as a `time`; shorter than a fetch it lets several through")
+	f.StringVar(&o.poll, "poll", fleet.DefaultPoll.String(), "how often who waits looks again")
+	f.IntVar(&o.processes, "processes", 4, "application processes, to which requests come at random")
+	f.StringVar(&o.patience, "timeout", "none", "how long clients wait before they give up")
+	f.StringVar(&o.network, "rtt", "200us", "with --virtual: round trip to the cache, as a `time`")
+	f.StringArrayVar(&o.triggers, "trigger", nil, "something that happens at a time of the run: `flush@30s` (our keys are removed), expire@30s (all TTLs end), outage@30s+10s (the origin fails), crash@30s (a process ends with all it holds); repeatable")
+	o.origin.add(cmd)
+}
+
+// A strategyRun is what became of one strategy.
+type strategyRun struct {
+	name   string
+	report *fleet.Report
+}
+
+// play tries the strategies one behind the other, and brings what became of those that were tried.
+func (o *experiment) play(ctx context.Context, env *Env) (runs []strategyRun, err error) {
+	stage, err := o.stage(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	defer stage.close()
+	for i, choice := range o.choices {
+		o.tellTurn(env, i)
+		report, err := stage.play(ctx, o.config(choice))
+		if report != nil {
+			runs = append(runs, strategyRun{choice.Name, report})
+		}
+		if err != nil {
+			return runs, err
+		}
+	}
+	return runs, nil
+}
+
+// tellTurn says how long a run on the real clock will take.
+func (o *experiment) tellTurn(env *Env, turn int) {
+	if left := time.Duration(len(o.choices)-turn) * o.shared.Length; !o.virtual {
+		env.note("%s: %s, %s left in all", o.choices[turn].Name, render.Duration(o.shared.Length).Text, render.Duration(left).Text)
+	}
+}
+
+// parse reads the flags of both commands.
+func (o *experiment) parse(cmd *cobra.Command, env *Env) (err error) {
+	if o.virtual && !cmd.Flags().Changed("duration") && o.traffic.phases == "" {
+		o.traffic.duration = "10m"
+	}
+	if err := errors.Join(o.traffic.parse(cmd, env), o.guard.parse(), o.origin.parse(o.virtual)); err != nil {
+		return err
+	}
+	if o.options, err = o.parseOptions(cmd); err != nil {
+		return err
+	}
+	if err := o.parseShared(cmd); err != nil {
+		return err
+	}
+	if !o.virtual {
+		if err := o.guard.bounded(o.traffic.demand()); err != nil {
+			return err
+		}
+	}
+	for _, p := range o.traffic.traffic.Phases {
+		if p.Closed() {
+			return usagef("bad --rate max: an application's users come when they come, so the rate is a number here")
+		}
+	}
+	return o.choose()
+}
+
+// parseOptions reads what the strategies are told.
+func (o *experiment) parseOptions(cmd *cobra.Command) (p fleet.Options, err error) {
+	p = fleet.Options{DropLate: o.dropLate, Coalesce: o.coalesce, Beta: o.beta}
+	if !cmd.Flags().Changed("stale") {
+		o.stale = o.ttl
+	}
+	for _, d := range []struct {
+		flag, text string
+		into       *time.Duration
+	}{{"ttl", o.ttl, &p.TTL}, {"stale", o.stale, &p.Stale}, {"lock-ttl", o.lock, &p.Lock}, {"poll", o.poll, &p.Poll}, {"ahead", o.ahead, &p.Ahead}} {
+		if d.text == "" || d.text == "none" || d.text == "0" {
+			continue
+		}
+		if *d.into, err = parseDuration(d.text); err != nil {
+			return p, usagef("bad --%s: %w", d.flag, err)
+		}
+	}
+	if p.Jitter, err = parseShare(o.jitter); err != nil {
+		return p, usagef("bad --jitter: %w", err)
+	}
+	if p.Patterned, err = o.patterned.parse(); err != nil {
+		return p, err
+	}
+	if err := p.Valid(); err != nil {
+		return p, &usageError{err}
+	}
+	return p, nil
+}
+
+// parseShared reads what all strategies meet.
+func (o *experiment) parseShared(cmd *cobra.Command) (err error) {
+	x := &o.shared
+	measured, all := o.traffic.measured()
+	x.Processes, x.Seed, x.Skip = o.processes, o.traffic.traffic.Seed, o.skip
+	x.Length, x.Warmup = all, all-measured
+	x.Origin = o.origin.origin
+	x.Rule = fleet.RecoveryRule{Seconds: 3}
+	if x.Deaths, err = o.patterned.deaths(); err != nil {
+		return err
+	}
+	if x.Rule.Ratio, err = parseShare(orElse(o.recovered, "90%")); err != nil {
+		return usagef("bad --recovered: %w", err)
+	}
+	if o.patience != "none" && o.patience != "0" {
+		if x.Patience, err = parseDuration(o.patience); err != nil {
+			return usagef("bad --timeout: %w", err)
+		}
+	}
+	rtt, err := parseDuration(o.network)
+	switch {
+	case err != nil:
+		return usagef("bad --rtt: %w", err)
+	case !o.virtual && cmd.Flags().Changed("rtt"):
+		return usagef("--rtt goes with --virtual: a real cache has a round trip of its own")
+	case o.virtual:
+		x.Network = fleet.Fixed(rtt)
+	}
+	if o.virtual && (cmd.Flags().Changed("target")) {
+		return usagef("--virtual talks to no cache: it does not go with --target")
+	}
+	if o.processes < 1 || o.processes > 100_000 {
+		return usagef("bad --processes %d: it is from 1 to 100,000", o.processes)
+	}
+	for _, text := range o.triggers {
+		t, err := parseTrigger(text)
+		if err == nil && t.At >= all {
+			err = fmt.Errorf("the run is over after %v", all)
+		}
+		if err != nil {
+			return usagef("bad --trigger %q: %w", text, err)
+		}
+		x.Triggers = append(x.Triggers, t)
+	}
+	slices.SortStableFunc(x.Triggers, func(a, b fleet.Trigger) int { return int(a.At - b.At) })
+	if len(x.Triggers) > 0 || o.options.TTL == 0 {
+		x.Load = &fleet.Load{Keys: fleet.Key(o.traffic.keys), Lifetime: o.options.Lifetime, Took: x.Origin.Reads.Typical()}
+	}
+	return nil
+}
+
+// parseTrigger reads "flush@30s", "outage@30s+10s".
+func parseTrigger(text string) (t fleet.Trigger, err error) {
+	do, when, ok := strings.Cut(text, "@")
+	at, length, long := strings.Cut(when, "+")
+	if t.Do = do; !ok {
+		return t, errors.New("write it as flush@30s, expire@30s or outage@30s+10s")
+	}
+	if t.At, err = parseDuration(at); err != nil {
+		return t, err
+	}
+	if long {
+		if t.For, err = parseDuration(length); err != nil {
+			return t, err
+		}
+	}
+	return t, t.Valid()
+}
+
+// parseShare reads "10%" or "0.1".
+func parseShare(text string) (float64, error) {
+	share, err := gateValue("")(text)
+	if err == nil && (share < 0 || share > 1) {
+		err = fmt.Errorf("%q is not from 0%% to 100%%", text)
+	}
+	return share, err
+}
+
+// choose finds the strategies by their names.
+func (o *experiment) choose() error {
+	for _, name := range o.compare {
+		if name = strings.TrimSpace(name); name == "all" {
+			for _, c := range o.catalogue {
+				if !strings.Contains(c.Name, "lease") || o.virtual {
+					o.choices = append(o.choices, c)
+				}
+			}
+			continue
+		}
+		c, err := fleet.Choose(o.catalogue, name)
+		if err != nil {
+			usage := &usageError{err}
+			if near := render.Nearest(name, choiceNames(o.catalogue)); near != "" {
+				return withHint(usage, "did you mean %q?", near)
+			}
+			return usage
+		}
+		o.choices = append(o.choices, c)
+	}
+	if len(o.choices) == 0 {
+		return usagef("no strategy is named")
+	}
+	return nil
+}
+
+// config is the experiment with one strategy.
+func (o *experiment) config(c fleet.Choice) fleet.Config {
+	x := o.shared
+	x.Strategy, x.Maker, x.Source = c.Name, c.Make(o.options), o.traffic.traffic.Source()
+	return x
+}
+
+// A stage is where strategies are tried: a real cache, or none.
+type stage struct {
+	play  func(ctx context.Context, c fleet.Config) (*fleet.Report, error)
+	close func()
+}
+
+func (o *experiment) stage(ctx context.Context, env *Env) (stage, error) {
+	if o.virtual {
+		return stage{close: func() {}, play: fleet.Virtual}, nil
+	}
+	b, t, err := o.target.open(ctx, env)
+	if err != nil {
+		return stage{}, err
+	}
+	real, err := o.realStage(ctx, env, b, t)
+	if err != nil {
+		b.Close()
+		return stage{}, err
+	}
+	return stage{close: func() { b.Close() }, play: func(ctx context.Context, c fleet.Config) (*fleet.Report, error) {
+		return o.playReal(ctx, env, b, c, real)
+	}}, nil
+}
+
+// realStage is the cache, and makes sure that it is meant.
+func (o *experiment) realStage(ctx context.Context, env *Env, b backends.Backend, t *target) (fleet.Stage, error) {
+	dialer, err := backends.As[backends.Dialer](b)
+	if err != nil {
+		return fleet.Stage{}, err
+	}
+	routes, err := dialer.Routes(ctx)
+	if err != nil {
+		return fleet.Stage{}, err
+	}
+	nodes := routes.Nodes
+	real := fleet.Stage{Cache: dialer, Prefix: fmt.Sprintf("cachectl:load:%d:", o.traffic.traffic.Seed), Size: int(o.traffic.traffic.Sizes.Average())}
+	if o.origin.url != "" {
+		real.HTTP = &fleet.HTTPOrigin{URL: o.origin.url, Timeout: o.shared.Patience, Most: o.origin.servers}
+		if u, err := url.Parse(strings.ReplaceAll(o.origin.url, "{key}", "0")); err == nil {
+			nodes = append(slices.Clone(nodes), u.Host)
+		}
+	}
+	real.Subscriber, _ = b.(backends.Subscriber)
+	return real, o.guard.admitted(env, t, nodes)
+}
+
+// playReal tries one strategy on a real cache, while the guard watches its servers.
+func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backend, c fleet.Config, real fleet.Stage) (*fleet.Report, error) {
+	ctx, stop := context.WithCancelCause(asked)
+	watching := make(chan struct{})
+	go func() { defer close(watching); o.guard.watch(ctx, b, o.traffic.demand().bytes, stop) }()
+	shown := clockProgress(env, c.Strategy, c.Length)
+	m, err := fleet.Real(ctx, c, real)
+	shown()
+	cause := context.Cause(ctx)
+	stop(nil)
+	<-watching
+	if m == nil {
+		return nil, err
+	}
+	for _, why := range m.Invalid {
+		env.warn("%s: the run is invalid: %s", c.Strategy, why)
+		o.invalid = append(o.invalid, c.Strategy+": "+why)
+	}
+	for _, n := range []struct {
+		of   uint64
+		what string
+	}{{m.Foreign, "values under our keys were not of this run"}, {m.Broken, "connections were lost"}, {m.Moved, "actions failed because their key was on its way to another node"}, {m.Missed, "times a process may have missed messages"}} {
+		if n.of > 0 {
+			env.note("%s: %s %s", c.Strategy, render.Uint(n.of).Text, n.what)
+		}
+	}
+	var stopped *loadStopped
+	switch {
+	case errors.As(cause, &stopped):
+		err = cause
+	case asked.Err() != nil:
+		err = context.Cause(asked)
+	}
+	return m.Report, err
+}
+
+// judged holds each strategy's figures against the checks. Of an invalid run nothing is known.
+func (o *experiment) judged(g *gates, runs []strategyRun, figures func(strategyRun) map[string]float64) (err error) {
+	if len(g.all) > 0 && len(o.invalid) > 0 {
+		return &checkError{"check could not be judged: the run is invalid: " + strings.Join(o.invalid, "; ")}
+	}
+	for _, r := range runs {
+		if failed := g.check(figures(r)); failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", r.name, failed))
+		}
+	}
+	return err
+}
