@@ -57,7 +57,7 @@ func TestRemoveAfterCut(t *testing.T) {
 		c.Dialer, c.Connections, c.Written = d, 3, NewWritten(100_000)
 		c.Traffic = uniform(100_000, Mix{Write: 1}, Phase{Length: time.Hour, Rate: 1000})
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(300*time.Millisecond, cancel)
+		c.Dialer = &afterDials{Dialer: d, left: 3, then: func() { time.AfterFunc(300*time.Millisecond, cancel) }}
 		r, err := Send(ctx, c)
 		if err != nil {
 			t.Fatal(err)

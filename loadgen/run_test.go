@@ -135,12 +135,12 @@ func TestOpenLoopCounts(t *testing.T) {
 		if calls["get"]+calls["set"]+calls["del"] != int(want[Read]+want[Write]+want[Remove]+warm) || calls["get"] == 0 || calls["set"] == 0 || calls["del"] == 0 || calls["getex"] > 0 {
 			t.Errorf("the server counts %v, want %v and %d of the warm-up", calls, want, warm)
 		}
-		var due uint64
-		for _, tick := range shown {
-			due += tick.Due
+		var done uint64
+		for _, tick := range shown[min(1, len(shown)):] {
+			done += tick.Done
 		}
-		if len(shown) != 3 || shown[0].At != -time.Second || due != warm+want[Read]+want[Write]+want[Remove] {
-			t.Errorf("%d seconds were shown with %d ops: %+v", len(shown), due, shown)
+		if len(shown) < 3 || shown[0].At != -time.Second || shown[0].Done == 0 || shown[0].Done > warm || done != want[Read]+want[Write]+want[Remove] {
+			t.Errorf("%d seconds were shown with %d ops: %+v", len(shown), done, shown)
 		}
 	})
 }
@@ -278,16 +278,15 @@ func TestCutShort(t *testing.T) {
 		_, d := single(t)
 		for _, rate := range []float64{1000, 0} {
 			ctx, cancel := context.WithCancel(t.Context())
-			c.Dialer, c.Connections = d, 5
+			c.Dialer, c.Connections = &afterDials{Dialer: d, left: 5, then: func() { time.AfterFunc(300*time.Millisecond, cancel) }}, 5
 			c.Traffic = uniform(100, Mix{Read: 1}, Phase{Length: time.Hour, Rate: rate})
-			time.AfterFunc(300*time.Millisecond, cancel)
 			r, err := Send(ctx, c)
 			if err != nil {
 				t.Fatal(err)
 			}
 			balanced(t, r)
 			reads := r.Tallies[Read]
-			if reads.Done == 0 || reads.Lost > 0 || r.Length > 10*time.Second || r.Length < 200*time.Millisecond || len(r.Invalid) == 0 || !strings.Contains(r.Invalid[0], "cut short") {
+			if reads.Done == 0 || reads.Lost > 0 || r.Length > time.Minute || r.Length <= 0 || len(r.Invalid) == 0 || !strings.Contains(r.Invalid[0], "cut short") {
 				t.Errorf("rate %v: %d done, %d lost in %v: %v", rate, reads.Done, reads.Lost, r.Length, r.Invalid)
 			}
 		}
