@@ -44,7 +44,8 @@ type experiment struct {
 	options   fleet.Options
 	choices   []fleet.Choice
 	shared    fleet.Config // by all strategies
-	invalid   []string     // why figures do not stand, by strategy
+	http      *fleet.HTTPOrigin
+	invalid   []string // why figures do not stand, by strategy
 }
 
 // add declares the flags that both commands have, but for those of the traffic.
@@ -118,7 +119,7 @@ func (o *experiment) parse(cmd *cobra.Command, env *Env) (err error) {
 			return usagef("bad --rate max: an application's users come when they come, so the rate is a number here")
 		}
 	}
-	return o.choose()
+	return errors.Join(o.realOrigin(env), o.choose())
 }
 
 // parseOptions reads what the strategies are told.
@@ -272,40 +273,28 @@ func (o *experiment) stage(ctx context.Context, env *Env) (stage, error) {
 	if o.virtual {
 		return stage{close: func() {}, play: fleet.Virtual}, nil
 	}
-	b, t, err := o.target.open(ctx, env)
+	b, dialer, _, err := o.guard.open(ctx, env, &o.target)
 	if err != nil {
 		return stage{}, err
 	}
-	real, err := o.realStage(ctx, env, b, t)
-	if err != nil {
-		b.Close()
-		return stage{}, err
-	}
+	real := fleet.Stage{Cache: dialer, Prefix: fmt.Sprintf("cachectl:load:%d:", o.traffic.traffic.Seed), Size: int(o.traffic.traffic.Sizes.Average()), HTTP: o.http}
+	real.Subscriber, _ = b.(backends.Subscriber)
 	return stage{close: func() { b.Close() }, play: func(ctx context.Context, c fleet.Config) (*fleet.Report, error) {
 		return o.playReal(ctx, env, b, c, real)
 	}}, nil
 }
 
-// realStage is the cache, and makes sure that it is meant.
-func (o *experiment) realStage(ctx context.Context, env *Env, b backends.Backend, t *target) (fleet.Stage, error) {
-	dialer, err := backends.As[backends.Dialer](b)
-	if err != nil {
-		return fleet.Stage{}, err
+// realOrigin is the origin that is asked by HTTP, if one is named; it must be meant as the cache must.
+func (o *experiment) realOrigin(env *Env) error {
+	if o.origin.url == "" {
+		return nil
 	}
-	routes, err := dialer.Routes(ctx)
-	if err != nil {
-		return fleet.Stage{}, err
+	u, err := url.Parse(strings.ReplaceAll(o.origin.url, "{key}", "0"))
+	if err != nil || !strings.Contains(o.origin.url, "{key}") {
+		return usagef("bad --origin %q: a real origin is a URL with {key} in it", o.origin.url)
 	}
-	nodes := routes.Nodes
-	real := fleet.Stage{Cache: dialer, Prefix: fmt.Sprintf("cachectl:load:%d:", o.traffic.traffic.Seed), Size: int(o.traffic.traffic.Sizes.Average())}
-	if o.origin.url != "" {
-		real.HTTP = &fleet.HTTPOrigin{URL: o.origin.url, Timeout: o.shared.Patience, Most: o.origin.servers}
-		if u, err := url.Parse(strings.ReplaceAll(o.origin.url, "{key}", "0")); err == nil {
-			nodes = append(slices.Clone(nodes), u.Host)
-		}
-	}
-	real.Subscriber, _ = b.(backends.Subscriber)
-	return real, o.guard.admitted(env, t, nodes)
+	o.http = &fleet.HTTPOrigin{URL: o.origin.url, Timeout: o.shared.Patience, Most: o.origin.servers}
+	return o.guard.admitted(env, &target{profile: &profile{}}, []string{u.Host})
 }
 
 // playReal tries one strategy on a real cache, while the guard watches its servers.

@@ -189,24 +189,11 @@ func (o *loadOptions) open(ctx context.Context, env *Env) (lanes []lane, err err
 		targets = append(targets, o.against)
 	}
 	for _, f := range targets {
-		b, t, err := f.open(ctx, env)
+		b, d, nodes, err := o.guard.open(ctx, env, &f)
 		if err != nil {
 			return lanes, err
 		}
-		l := lane{backend: b}
-		lanes = append(lanes, l)
-		if l.dialer, err = backends.As[backends.Dialer](b); err != nil {
-			return lanes, err
-		}
-		routes, err := l.dialer.Routes(ctx)
-		if err != nil {
-			return lanes, err
-		}
-		if err := o.guard.admitted(env, t, routes.Nodes); err != nil {
-			return lanes, err
-		}
-		l.nodes = len(routes.Nodes)
-		lanes[len(lanes)-1] = l
+		lanes = append(lanes, lane{backend: b, dialer: d, nodes: len(nodes)})
 	}
 	return lanes, nil
 }

@@ -105,6 +105,35 @@ func (g *loadGuard) admitted(env *Env, t *target, nodes []string) error {
 	return nil
 }
 
+// open opens a cache that is to be loaded, and makes sure that it is meant: before it is
+// talked to by what the target says, and then by the nodes that it has.
+func (g *loadGuard) open(ctx context.Context, env *Env, f *targetFlag) (b backends.Backend, d backends.Dialer, nodes []string, err error) {
+	t, err := f.resolve(env)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if t.url.Host != "" {
+		if err := g.admitted(env, t, strings.Split(t.url.Host, ",")); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if b, t, err = f.open(ctx, env); err != nil {
+		return nil, nil, nil, err
+	}
+	var routes backends.Routes
+	if d, err = backends.As[backends.Dialer](b); err == nil {
+		routes, err = d.Routes(ctx)
+	}
+	if err == nil {
+		err = g.admitted(env, t, routes.Nodes)
+	}
+	if err != nil {
+		b.Close()
+		return nil, nil, nil, err
+	}
+	return b, d, routes.Nodes, nil
+}
+
 // onLoopback tells whether an address, as a backend names its node, is of this machine
 // alone. A name is one only if it is "localhost": what others resolve to may change.
 func onLoopback(node string) bool {
