@@ -133,7 +133,7 @@ func (p Phase) String() string {
 	case p.Closed():
 		b.WriteString("max")
 		return b.String()
-	case p.End > 0:
+	case p.End > 0 && p.End != p.Rate:
 		b.WriteString(numberText(p.Rate) + "-" + numberText(p.End) + "/s")
 	default:
 		b.WriteString(numberText(p.Rate) + "/s")

@@ -34,7 +34,9 @@ func drawTraffic(t *rapid.T) Traffic {
 	for range rapid.IntRange(1, 4).Draw(t, "phases") {
 		p := Phase{Rate: rate.Draw(t, "rate"), Poisson: rapid.Bool().Draw(t, "poisson")}
 		if rapid.Bool().Draw(t, "ramp") {
-			p.End = rate.Draw(t, "end")
+			if p.End = rate.Draw(t, "end"); p.End == p.Rate {
+				p.End = 0 // as texts have it
+			}
 		}
 		p.Length = time.Duration(rapid.Float64Range(1, 200).Draw(t, "requests") / max(p.Rate, p.End) * 1e9)
 		tr.Phases = append(tr.Phases, p)
