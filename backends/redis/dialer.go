@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,17 +48,13 @@ func (c *cache) DialNode(ctx context.Context, addr string) (net.Conn, backends.D
 		o.Dialer = nil // else it is guarded, which the connection is to be later without
 		dial = redis.NewDialer(o)
 	}
-	lent := new(lentConn)
+	var lent loan
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		if lent.Conn != nil { // a second try
-			lent.Conn.Close()
-		}
-		lent.Conn = conn
-		return &guard{Conn: lent}, nil
+		return lent.take(conn)
 	}
 	o.Protocol, o.PoolSize, o.OnConnect = 2, 1, nameOnly
 	client := redis.NewClient(o)
@@ -65,17 +62,16 @@ func (c *cache) DialNode(ctx context.Context, addr string) (net.Conn, backends.D
 	err := held.Ping(ctx).Err()
 	held.Close()
 	client.Close()
-	if err == nil || refused(err) {
-		err = lent.Conn.SetDeadline(time.Time{})
+	conn := lent.end(err == nil || refused(err))
+	if conn == nil {
+		return nil, nil, fail(ctx, addr, err)
 	}
-	if err != nil {
-		if lent.Conn != nil {
-			lent.Conn.Close()
-		}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		conn.Close()
 		return nil, nil, fail(ctx, addr, err)
 	}
 	host, _, _ := net.SplitHostPort(addr) // a socket has none
-	return lent.Conn, dialect{host}, nil
+	return conn, dialect{host}, nil
 }
 
 // nameOnly names a connection, where that is allowed.
@@ -86,7 +82,42 @@ func nameOnly(ctx context.Context, conn *redis.Conn) error {
 	return nil
 }
 
+// A loan is the connection that go-redis is lent to log in on. go-redis dials in a goroutine of its own, and
+// may go on when the call that wanted the connection has ended.
+type loan struct {
+	mu    sync.Mutex
+	conn  net.Conn
+	ended bool
+}
+
+// take lends conn in place of what was lent before, which is of an attempt that failed.
+func (l *loan) take(conn net.Conn) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.conn = conn
+	if l.ended {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	return &guard{Conn: lentConn{conn}}, nil
+}
+
+// end takes the connection back, and closes it if it is not good.
+func (l *loan) end(good bool) net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.conn != nil && !good {
+		l.conn.Close()
+		return nil
+	}
+	return l.conn
+}
+
 // A lentConn stays open when its borrower closes it.
 type lentConn struct{ net.Conn }
 
-func (*lentConn) Close() error { return nil }
+func (lentConn) Close() error { return nil }
