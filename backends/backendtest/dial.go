@@ -107,6 +107,9 @@ func (s Suite) testAskTTL(t *testing.T, b backends.Backend) {
 			continue
 		case there && got > 2*time.Second: // with less than a second left some tell of none
 			t.Errorf("%s has a TTL of %v", key, got)
+			continue
+		case ttl > time.Second:
+			continue
 		}
 		until(t, key+" expires", func() bool {
 			return to.ask(t, &backends.Ask{Do: backends.AskGet, Key: []byte(key)}).Answer == backends.Miss
