@@ -38,7 +38,7 @@ type Measured struct {
 	Late    loadgen.Histogram `json:"late"`    // how long after its time a request came to its process
 	Foreign uint64            `json:"foreign"` // values found under our keys that were not of this run: they count as misses
 	Broken  uint64            `json:"broken"`  // connections that were lost
-	Moved   uint64            `json:"moved"`   // actions that failed because their key was on its way to another node
+	Moved   uint64            `json:"moved"`   // answers that the key is another node's
 	Missed  uint64            `json:"missed"`  // times that a process may have missed messages
 	Left    uint64            `json:"left"`    // keys that could not be removed at the end
 	Invalid []string          `json:"invalid,omitempty"`

@@ -33,6 +33,8 @@ type wait struct {
 	do     backends.Asked
 	epoch  uint32
 	sent   time.Duration
+	once   bool  // as in backends.Ask
+	hops   uint8 // nodes that it was asked of and that do not have the key
 }
 
 // dialLine opens a line. wake is called when something came over it, or when it broke.

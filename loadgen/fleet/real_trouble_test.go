@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -24,7 +25,7 @@ func TestRealBrokenConnections(t *testing.T) {
 	p := onRedis(t)
 	client := goredis.NewClient(&goredis.Options{Addr: p.server.Addr})
 	defer client.Close()
-	c := hot(t, p, "lock", 4)
+	c := hotKey(t, p, "lock", 4)
 	killed := make(chan error, 1)
 	time.AfterFunc(time.Second, func() {
 		killed <- client.ClientKillByFilter(context.Background(), "TYPE", "normal", "SKIPME", "yes").Err()
@@ -46,7 +47,7 @@ func TestRealBrokenConnections(t *testing.T) {
 func TestRealServerPauses(t *testing.T) {
 	t.Parallel()
 	p := onRedis(t)
-	c := hot(t, p, "none", 4)
+	c := hotKey(t, p, "none", 4)
 	c.Patience = 300 * time.Millisecond
 	s := p.stage()
 	s.Subscriber, s.Timeout = nil, 200*time.Millisecond
@@ -69,7 +70,7 @@ func TestRealServerPauses(t *testing.T) {
 func TestRealTriggers(t *testing.T) {
 	t.Parallel()
 	p := onRedis(t)
-	c := hot(t, p, "swr", 5)
+	c := hotKey(t, p, "swr", 5)
 	o := Defaults()
 	o.TTL, o.Stale, o.Lock = time.Hour, time.Hour, time.Second
 	c.Maker, c.Source = strategy(t, "swr", o), poisson(7, 1000, 10)
@@ -94,7 +95,7 @@ func TestRealForeignValues(t *testing.T) {
 	if err := client.Set(t.Context(), "fleet:{0}", "somebody else's", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	m, err := Real(t.Context(), hot(t, p, "none", 1), p.stage())
+	m, err := Real(t.Context(), hotKey(t, p, "none", 1), p.stage())
 	if err != nil || m.Foreign == 0 || m.Foreign > m.Cache.Misses || p.keys(t) != 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -156,7 +157,7 @@ func TestRealHTTP(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}))
 	defer origin.Close()
-	c := hot(t, p, "none", 3)
+	c := hotKey(t, p, "none", 3)
 	s := p.stage()
 	s.HTTP = &HTTPOrigin{URL: origin.URL + "/item/{key}", Most: 3}
 	m := played(t, p, c, s)
@@ -173,7 +174,7 @@ func TestRealHTTP(t *testing.T) {
 func TestRealLateGenerator(t *testing.T) {
 	t.Parallel()
 	p := onRedis(t)
-	c := hot(t, p, "none", 1)
+	c := hotKey(t, p, "none", 1)
 	c.Source = slow{poisson(7, 500, 1)}
 	s := p.stage()
 	s.Tolerance = 100 * time.Millisecond
@@ -223,7 +224,7 @@ func TestRealNodeGone(t *testing.T) {
 	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 3, 0, servers.Options{})
 	p := &place{opened(t, redis.Open, "redis+cluster", nodes[0].Addr+","+nodes[2].Addr), nodes[0], 500 * time.Millisecond}
-	c := hot(t, p, "lock", 1)
+	c := hotKey(t, p, "lock", 1)
 	c.Length, c.Source, c.Patience = 4*time.Second, poisson(7, 500, 50), time.Second
 	s := p.stage()
 	s.Subscriber = nil
@@ -274,5 +275,48 @@ func TestWording(t *testing.T) {
 	w := wording{prefix: "p:"}
 	if key, lock := string(w.appendKey(nil, 12, false)), string(w.appendKey(nil, 12, true)); key != "p:{12}" || lock != "p:{12}:lock" {
 		t.Errorf("%q and %q", key, lock)
+	}
+}
+
+// TestRealSlotMoves: actions follow a key to the node that it moves to, and nothing fails.
+func TestRealSlotMoves(t *testing.T) {
+	t.Parallel()
+	nodes := servers.Cluster(t, servers.Default(t), 3, 0, servers.Options{})
+	p := &place{opened(t, redis.Open, "redis+cluster", nodes[0].Addr), nodes[0], 500 * time.Millisecond}
+	routes, err := p.Backend.(backends.Dialer).Routes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []*goredis.Client
+	var ids []string
+	for _, addr := range routes.Nodes {
+		c := goredis.NewClient(&goredis.Options{Addr: addr})
+		defer c.Close()
+		clients = append(clients, c)
+		ids = append(ids, c.Do(t.Context(), "cluster", "myid").Val().(string))
+	}
+	from := routes.Of([]byte("fleet:{0}"))
+	to := (from + 1) % 3
+	slot := clients[0].ClusterKeySlot(t.Context(), "fleet:{0}").Val()
+	moved := make(chan error, 1)
+	go func() {
+		host, port, _ := net.SplitHostPort(routes.Nodes[to])
+		time.Sleep(500 * time.Millisecond)
+		err := errors.Join(clients[to].Do(t.Context(), "cluster", "setslot", slot, "importing", ids[from]).Err(),
+			clients[from].Do(t.Context(), "cluster", "setslot", slot, "migrating", ids[to]).Err())
+		time.Sleep(700 * time.Millisecond) // the value expires and comes again, on the other node
+		err = errors.Join(err, clients[from].Do(t.Context(), "migrate", host, port, "", 0, 1000, "keys", "fleet:{0}", "fleet:{0}:lock").Err())
+		for _, at := range []int{to, from, 3 - to - from} {
+			err = errors.Join(err, clients[at].Do(t.Context(), "cluster", "setslot", slot, "node", ids[to]).Err())
+		}
+		moved <- err
+	}()
+	c := hotKey(t, p, "lock", 5)
+	m := played(t, p, c, p.stage())
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	if m.Moved == 0 || m.Cache.Failed > 0 || m.Cycles.Starts.Most != 1 {
+		t.Errorf("%d moved, %d failed, up to %d fetches an expiry", m.Moved, m.Cache.Failed, m.Cycles.Starts.Most)
 	}
 }

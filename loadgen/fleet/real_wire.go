@@ -158,7 +158,7 @@ func (w *worker) receive() {
 		for l.waits.len() > 0 && l.read < len(l.have) {
 			first := l.waits.front()
 			w.encoder.key = w.appendKey(w.encoder.key[:0], first.action.Key, first.action.Kind == Add || first.action.Kind == Release)
-			w.asked = backends.Ask{Do: first.do, Key: w.encoder.key}
+			w.asked = backends.Ask{Do: first.do, Key: w.encoder.key, Once: first.once}
 			n, err := l.dialect.Parse(l.have[l.read:], &w.asked, &w.reply)
 			if err != nil {
 				broken = err
@@ -223,15 +223,44 @@ func (w *worker) replied(of *wait) {
 	case backends.Refused:
 		e.Answer = Failed
 	case backends.Moved:
+		if w.follow(of, r) {
+			return
+		}
 		e.Answer = Failed
-		w.mu.Lock()
-		w.counts.Moved++
-		w.mu.Unlock()
-		w.repair()
 	default:
 		w.judge(a, r, e)
 	}
 	w.hear()
+}
+
+// mostHops bounds how often an action follows its key.
+const mostHops = 4
+
+// follow asks again where a server says that the key is.
+func (w *worker) follow(of *wait, r *backends.Reply) bool {
+	w.mu.Lock()
+	w.counts.Moved++
+	w.mu.Unlock()
+	if !r.Once {
+		w.repair()
+	}
+	for _, l := range w.lines {
+		if l == nil || l.node != r.Node || of.hops == mostHops {
+			continue
+		}
+		w.encoder.encode(&w.wording, &of.action, &w.asked)
+		w.asked.Once = r.Once
+		out, err := l.dialect.Append(l.out, &w.asked)
+		if err != nil {
+			return false
+		}
+		l.out = out
+		again := *of
+		again.hops, again.once = again.hops+1, r.Once
+		l.waits.push(again)
+		return true
+	}
+	return false
 }
 
 // judge is what a reply means.
