@@ -98,7 +98,7 @@ Patterns:
 	o.guard.add(cmd)
 	o.gates.add(cmd, "p99 > 10ms")
 	o.record.add(cmd)
-	o.output.add(cmd)
+	o.output.add(cmd, eitherColumns()...)
 	cmd.AddCommand(newLoadMerge(env), newLoadCompare(env), newLoadShow(env))
 	return describe(cmd, "load", impactLoad, exitsFailed, exitsRefused, exitsCheck, exitsInterrupted)
 }
@@ -339,4 +339,15 @@ func (o *loadOptions) writeHgrm(reports []*loadgen.Report) error {
 		all = append(all, replaceFile(path, 0o666, func(w io.Writer) error { return total.Latency.Hgrm(w, time.Millisecond) }))
 	}
 	return errors.Join(all...)
+}
+
+// eitherColumns are those of traffic and of patterns.
+func eitherColumns() []string {
+	names := columnNames(loadColumns)
+	for _, name := range columnNames(patternColumns) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -81,7 +81,7 @@ a shard of the same run, or comes twice, is refused; which shards are missing is
 	}
 	o.gates.add(cmd, "p99 > 10ms")
 	o.record.add(cmd)
-	o.output.add(cmd)
+	o.output.add(cmd, columnNames(loadColumns)...)
 	return describe(cmd, "", impactNone, exit{exitFailed, "failed: a file is torn or no run, or they are no shards of one run"}, exitsUsage, exitsCheck)
 }
 
@@ -214,7 +214,7 @@ func newLoadShow(env *Env) *cobra.Command {
 	}
 	o.gates.add(cmd, "p99 > 10ms")
 	o.record.add(cmd)
-	o.output.add(cmd)
+	o.output.add(cmd, eitherColumns()...)
 	return describe(cmd, "", impactNone, exit{exitFailed, "failed: the file is torn or no run"}, exitsUsage, exitsCheck)
 }
 
