@@ -299,6 +299,9 @@ func (o *experiment) realOrigin(env *Env) error {
 
 // playReal tries one strategy on a real cache, while the guard watches its servers.
 func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backend, c fleet.Config, real fleet.Stage) (*fleet.Report, error) {
+	if err := o.guard.fits(asked, b, o.traffic.demand().bytes); err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancelCause(asked)
 	watching := make(chan struct{})
 	go func() { defer close(watching); o.guard.watch(ctx, b, o.traffic.demand().bytes, stop) }()

@@ -208,7 +208,10 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 		Written: loadgen.NewWritten(o.traffic.traffic.Keys.N),
 	}
 	bytes := o.traffic.demand().bytes/float64(l.nodes) + 100*float64(c.Traffic.Keys.N)
-	var watching = make(chan struct{})
+	if err := o.guard.fits(ctx, l.backend, bytes); err != nil {
+		return nil, err
+	}
+	watching := make(chan struct{})
 	go func() { defer close(watching); o.guard.watch(ctx, l.backend, bytes, stop) }()
 	defer func() {
 		stop(nil)

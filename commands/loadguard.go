@@ -181,6 +181,36 @@ func (g *loadGuard) watch(ctx context.Context, b backends.Backend, bytes float64
 	}
 }
 
+// fits refuses keys that a node has no room for. bytes is what they take on it at most.
+func (g *loadGuard) fits(ctx context.Context, b backends.Backend, bytes float64) error {
+	reader, err := backends.As[backends.StatsReader](b)
+	if err != nil {
+		return nil
+	}
+	all, _ := reader.Stats(ctx) // a node that does not answer shows in the run
+	for _, now := range all {
+		used, known := now.Counts[backends.UsedMemory]
+		limit := g.bound(now, now, bytes)
+		if !known || now.Role == "replica" || float64(used)+bytes <= limit {
+			continue
+		}
+		return withHint(usagef("refused: the keys take about %s on %s, which uses %s, and %s is the limit",
+			render.Bytes(int64(bytes)).Text, now.Node, render.Bytes(int64(used)).Text, render.Bytes(int64(limit)).Text), "fewer or smaller keys fit; --max-memory sets another limit")
+	}
+	return nil
+}
+
+// bound is how much memory a node may use, in bytes.
+func (g *loadGuard) bound(was, now backends.Stats, bytes float64) float64 {
+	switch most := float64(now.Counts[backends.MaxMemory]); {
+	case g.limit > 0:
+		return float64(g.limit)
+	case most > 0:
+		return 0.9 * most
+	}
+	return float64(was.Counts[backends.UsedMemory]) + 2*bytes + 64<<20
+}
+
 // need tells what is wrong with a node, if anything is.
 func (g *loadGuard) need(was, now backends.Stats, bytes float64) error {
 	if was, had := was.Counts[backends.Evicted]; had && !g.evictions {
@@ -189,12 +219,7 @@ func (g *loadGuard) need(was, now backends.Stats, bytes float64) error {
 				"fewer or smaller keys fit; --allow-evictions goes on")
 		}
 	}
-	limit := float64(g.limit)
-	if limit == 0 {
-		if limit = 0.9 * float64(now.Counts[backends.MaxMemory]); limit == 0 {
-			limit = float64(was.Counts[backends.UsedMemory]) + 2*bytes + 64<<20
-		}
-	}
+	limit := g.bound(was, now, bytes)
 	if used, known := now.Counts[backends.UsedMemory]; known && float64(used) > limit {
 		return withHint(&loadStopped{fmt.Sprintf("%s uses %s of memory, and %s is the limit", now.Node, render.Bytes(int64(used)).Text, render.Bytes(int64(limit)).Text)},
 			"--max-memory sets another")

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachectl/cachectl/backends/backendtest/servers"
+)
+
+// TestInterruptedLoadsLeaveNothing: Ctrl-C in the middle of traffic ends it, tells what was
+// measured, and takes the keys away; those of others stay.
+func TestInterruptedLoadsLeaveNothing(t *testing.T) {
+	for name, args := range map[string][]string{
+		"traffic":  {"load", "--rate", "2000/s", "--duration", "1m", "--keys", "5000", "--warmup", "0"},
+		"stampede": {"stampede", "--compare", "none", "--keys", "500", "--origin", "fixed:20ms", "--warmup", "0"},
+		"patterns": {"load", "--pattern", "two-layers-pubsub", "--keys", "500", "--origin", "fixed:20ms", "--warmup", "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := servers.Redis(t, servers.Default(t), servers.Options{})
+			c := redis.NewClient(&redis.Options{Addr: s.Addr})
+			defer c.Close()
+			if err := c.Set(t.Context(), "other", "x", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			cmd, out := program(t, append(args, "-t", "redis://"+s.Addr, "--seed", "1")...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+				if n := c.DBSize(t.Context()).Val(); n > 100 {
+					break
+				}
+				if time.Since(began) > 30*time.Second {
+					t.Fatalf("no traffic came\n%s", out)
+				}
+			}
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			err := cmd.Wait()
+			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 130 {
+				t.Errorf("%v, want exit status 130\n%s", err, out)
+			}
+			if !strings.Contains(out.String(), "cut short") {
+				t.Errorf("it does not say that it was cut short\n%s", out)
+			}
+			if keys := c.Keys(t.Context(), "*").Val(); len(keys) != 1 || keys[0] != "other" {
+				t.Errorf("%d keys are left", len(keys))
+			}
+		})
+	}
+}
