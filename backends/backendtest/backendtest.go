@@ -5,12 +5,14 @@
 package backendtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +113,7 @@ func (s Suite) Run(t *testing.T) {
 		{"CancelledContext", []string{"StatsReader"}, s.testCancelled},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			labelled(t)
 			b := s.Open(t)
 			t.Cleanup(func() { b.Close() })
 			for _, name := range test.needs {
@@ -251,14 +254,41 @@ func equalKeys(t *testing.T, what string, got, want []string) {
 	}
 }
 
-// settled waits until no more goroutines run than before.
+// settled waits until the test has no more goroutines than before.
 func settled(t *testing.T, before int) {
 	t.Helper()
 	for range 100 {
-		if runtime.NumGoroutine() <= before {
+		if goroutines(t) <= before {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%d goroutines, %d before: something outlived its call", runtime.NumGoroutine(), before)
+	t.Errorf("%d goroutines, %d before: something outlived its call", goroutines(t), before)
+}
+
+// labelled makes this goroutine and all that come of it the test's, whatever runs beside it.
+func labelled(t *testing.T) {
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("test", t.Name())))
+}
+
+// goroutines counts those of a test that is labelled. The profile has a line "N @ ..." for
+// N that are at the same place, and one with their labels behind it.
+func goroutines(t *testing.T) (sum int) {
+	t.Helper()
+	var all bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&all, 1); err != nil {
+		t.Fatal(err)
+	}
+	n, label := 0, fmt.Sprintf(`"test":%q`, t.Name())
+	for line := range strings.Lines(all.String()) {
+		if count, _, ok := strings.Cut(line, " @ "); ok {
+			n, _ = strconv.Atoi(count)
+		} else if strings.HasPrefix(line, "# labels:") && strings.Contains(line, label) {
+			sum += n
+		}
+	}
+	if sum == 0 {
+		t.Fatal("this goroutine is not found in the profile")
+	}
+	return sum
 }

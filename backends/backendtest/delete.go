@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -140,7 +139,7 @@ func (s Suite) testDeleteMany(t *testing.T, b backends.Backend) {
 		t.Errorf("%v, want %d deleted", did, len(first))
 	}
 	query := backends.Query{Match: "doomed:*", Count: 100}
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 	did := remove(query)
 	if did[backends.Deleted] != 3000 || did[backends.Failed]+did[backends.Kept] > 0 {
 		t.Errorf("%v, want 3000 deleted", did)
@@ -254,7 +253,7 @@ func (s Suite) testDeleteStop(t *testing.T, b backends.Backend) {
 	keys := family(t, b, "stop", 500)
 	deleter := must[backends.Deleter](t, b)
 	outcomes(t, deleter.Delete(testContext(t), pagesOf(keys[:1], 1))) // opens what stays open
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 	for range deleter.Delete(testContext(t), pagesOf(keys, 10)) {
 		break
 	}

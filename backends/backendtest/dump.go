@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -204,7 +203,7 @@ func (s Suite) testLoadCancel(t *testing.T, b backends.Backend) {
 	for range must[backends.Loader](t, b).Load(testContext(t), batches(records[:20], 10), backends.LoadOptions{}) { // opens what stays open
 	}
 	s.remove(t, b, keys)
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()
 	loaded, results := 0, 0

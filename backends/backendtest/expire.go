@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -177,7 +176,7 @@ func (s Suite) testExpireMany(t *testing.T, b backends.Backend) {
 	if did := expire(); did[backends.Changed] != len(keys) || did[backends.Failed] > 0 {
 		t.Errorf("%v, want %d changed", did, len(keys))
 	}
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 	if did := expire(); did[backends.Kept] < len(keys) || did[backends.Changed]+did[backends.Failed] > 0 {
 		t.Errorf("again: %v, want %d kept", did, len(keys))
 	}
@@ -265,7 +264,7 @@ func (s Suite) testExpireStop(t *testing.T, b backends.Backend) {
 	}
 	expirer := must[backends.Expirer](t, b)
 	outcomes(t, expirer.Expire(testContext(t), lives(all[:1], 1), backends.Always)) // opens what stays open
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 	for range expirer.Expire(testContext(t), lives(all, 10), backends.Always) {
 		break
 	}

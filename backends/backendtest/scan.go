@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -79,7 +78,7 @@ func (s Suite) testScanStop(t *testing.T, b backends.Backend) {
 	for range scanner.Scan(testContext(t), backends.Query{}) { // opens what stays open
 		break
 	}
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 	for range 10 {
 		for range scanner.Scan(testContext(t), backends.Query{Count: 10, Want: backends.FactTTL}) {
 			break

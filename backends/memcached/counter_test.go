@@ -68,6 +68,7 @@ func counts(t *testing.T, c *cache) map[backends.Counter]uint64 {
 // TestRestartAndReset: another process has another RunID; a reset makes counters
 // smaller and leaves the RunID.
 func TestRestartAndReset(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, v servers.Version) {
 		s := start(t, v)
 		c := openURL(t, target(s))
@@ -105,6 +106,7 @@ func TestRestartAndReset(t *testing.T) {
 // TestMissReasons are lower bounds: counted only where a lookup meets the item
 // before the crawler does.
 func TestMissReasons(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, v servers.Version) {
 		s := start(t, v, "-o", "no_lru_crawler,no_lru_maintainer")
 		r, c := dialRaw(t, s), openURL(t, target(s))

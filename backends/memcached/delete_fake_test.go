@@ -213,6 +213,7 @@ func TestGarbageForAnAnswer(t *testing.T) {
 // TestLateAnswers: one that comes too late is for a connection that is closed by
 // then; a server that is always late is lost, in bounded time.
 func TestLateAnswers(t *testing.T) {
+	t.Parallel()
 	for _, always := range []bool{false, true} {
 		s, names := stocked(50)
 		late := 0

@@ -70,6 +70,7 @@ func TestGuardsKeepWhatWasWrittenAgain(t *testing.T) {
 // TestGuardsDieWithTheirProcess: a restarted server counts from the beginning,
 // so that a number may come again for another value.
 func TestGuardsDieWithTheirProcess(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, v servers.Version) {
 		s := start(t, v)
 		c, r := openURL(t, target(s)), dialRaw(t, s)

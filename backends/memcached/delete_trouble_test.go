@@ -18,6 +18,7 @@ import (
 // TestNodeDiesInMidDelete: its keys fail from then on, the others' go, and what
 // was told before is true.
 func TestNodeDiesInMidDelete(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, v servers.Version) {
 		all := []*servers.Server{start(t, v), start(t, v)}
 		c := openURL(t, target(all...))
@@ -95,6 +96,7 @@ func TestSingleNodeDies(t *testing.T) {
 
 // TestRestartInMidDelete: a new process takes over, and counts stay exact.
 func TestRestartInMidDelete(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, v servers.Version) {
 		s := start(t, v)
 		c := openURL(t, target(s))

@@ -201,19 +201,23 @@ func TestConformance(t *testing.T) {
 			}
 		}
 		t.Run("single", func(t *testing.T) {
+			t.Parallel()
 			s := start(t, v)
 			suite(target(s), func() { flush(t, s) }).Run(t)
 		})
 		t.Run("nodes", func(t *testing.T) {
+			t.Parallel()
 			all := []*servers.Server{start(t, v), start(t, v), start(t, v)}
 			suite(target(all...), func() { flush(t, all...) }).Run(t)
 		})
 		t.Run("tls", func(t *testing.T) {
+			t.Parallel()
 			s := servers.Memcached(t, v, servers.Options{TLS: true})
 			url := strings.Replace(target(s), "memcached:", "memcacheds:", 1) + "?tls_ca=" + s.CA + "&tls_cert=" + s.Cert + "&tls_key=" + s.Key
 			suite(url, func() { through(t, url, "flush_all") }).Run(t)
 		})
 		t.Run("auth", func(t *testing.T) {
+			t.Parallel()
 			s := startAuth(t, v)
 			url := strings.Replace(target(s), "//", "//app:secret@", 1)
 			suite(url, func() { through(t, url, "flush_all") }).Run(t)

@@ -83,6 +83,7 @@ func TestLookingLeavesNoMark(t *testing.T) {
 
 // TestFactsOfRealItems: sizes, TTLs and idle times against what was stored.
 func TestFactsOfRealItems(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, v servers.Version) {
 		s := start(t, v)
 		r, c := dialRaw(t, s), openURL(t, target(s))

@@ -78,6 +78,7 @@ func TestForbiddenScanIsDenied(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
+	t.Parallel()
 	open := servers.Redis(t, servers.Default(t), servers.Options{})
 	locked := servers.Redis(t, servers.Default(t), servers.Options{Password: "right"})
 	secure := servers.Redis(t, servers.Default(t), servers.Options{TLS: true})
@@ -110,6 +111,7 @@ func TestOpenErrors(t *testing.T) {
 		"bad timeout":        {"redis://a?timeout=soon", backends.ErrURL},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some wait for a timeout
 			start := time.Now()
 			b, err := Open(t.Context(), parsed(t, c.url))
 			if err == nil {
@@ -334,6 +336,7 @@ func TestLostConnectionInMidScan(t *testing.T) {
 }
 
 func TestOneClusterNodeDown(t *testing.T) {
+	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 3, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
 	cc := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	t.Cleanup(func() { cc.Close() })
@@ -356,6 +359,7 @@ func TestOneClusterNodeDown(t *testing.T) {
 }
 
 func TestOneNodeOfAClusterSaysSo(t *testing.T) {
+	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 3, 0, servers.Options{})
 	_, notices, lost := scanned(t, openURL(t, "redis://"+nodes[0].Addr), backends.Query{})
 	if len(lost) > 0 || !slices.Equal(notices, []string{"only this node's keys are seen"}) {
@@ -364,6 +368,7 @@ func TestOneNodeOfAClusterSaysSo(t *testing.T) {
 }
 
 func TestReplicaIsReadWherePreferred(t *testing.T) {
+	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 3, 1, servers.Options{})
 	cc := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	t.Cleanup(func() { cc.Close() })

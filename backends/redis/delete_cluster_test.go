@@ -163,6 +163,7 @@ func TestSlotMovedInMidRun(t *testing.T) {
 // TestNodeOfACluster: a target that names one node deletes that node's keys, and
 // says of the others where they are.
 func TestNodeOfACluster(t *testing.T) {
+	t.Parallel()
 	for _, rule := range []string{"+@all", "+@all -info"} { // who may not ask cannot know that it is a cluster
 		c := newCluster(t, servers.Default(t), 0)
 		must(t, c.clients[0].Do(t.Context(), "acl", "setuser", "app", "on", ">secret", "~*", "+@all").Err())
@@ -189,6 +190,7 @@ func TestNodeOfACluster(t *testing.T) {
 
 // TestSlotOfNobody: the keys of a slot that nobody serves fail, and no others.
 func TestSlotOfNobody(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, servers.Default(t), 0)
 	keys := write(t, c.whole, "k", 600)
 	slot := slotOf(keys[17])
@@ -300,6 +302,7 @@ func TestTakeover(t *testing.T) {
 // TestSentinelFailoverInMidRun: the old master turns replica and answers
 // READONLY. That ends the run, and nothing is told as deleted that is not.
 func TestSentinelFailoverInMidRun(t *testing.T) {
+	t.Parallel()
 	_, sentinels, nodes := servers.Sentinel(t, servers.Default(t), servers.Options{})
 	master, replica := raw(t, nodes[0]), raw(t, nodes[1])
 	keys := write(t, master, "k", 3000)
@@ -334,6 +337,7 @@ func TestSentinelFailoverInMidRun(t *testing.T) {
 // TestReplicasAreOnlyRead: deletions go to masters, a look at what was
 // kept too.
 func TestReplicasAreOnlyRead(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, servers.Default(t), 1)
 	keys := write(t, c.whole, "k", 600)
 	for _, client := range c.clients[:3] {
@@ -358,6 +362,7 @@ func TestReplicasAreOnlyRead(t *testing.T) {
 // TestGroupsAreOfOneSlot: hash tags bring many keys of one page into one command,
 // never keys of two slots.
 func TestGroupsAreOfOneSlot(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, servers.Default(t), 0)
 	var keys []string
 	pipe := c.whole.Pipeline()

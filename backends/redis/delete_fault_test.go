@@ -84,6 +84,7 @@ func (p *proxy) pass(from, to net.Conn, left *atomic.Int64) {
 // TestConnectionCut: connections that break anywhere, with commands and answers
 // lost, cost no key and no outcome, and no key is told as deleted twice.
 func TestConnectionCut(t *testing.T) {
+	t.Parallel()
 	for _, guarded := range []bool{false, true} {
 		t.Run(fmt.Sprint("guarded ", guarded), func(t *testing.T) {
 			s := servers.Redis(t, servers.Default(t), servers.Options{})
@@ -145,6 +146,7 @@ func TestConnectionCut(t *testing.T) {
 // TestServerKilledInMidDeletion: every page that was sent has its outcomes, and
 // what is told as deleted was.
 func TestServerKilledInMidDeletion(t *testing.T) {
+	t.Parallel()
 	for _, back := range []bool{false, true} {
 		s := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 		keys := write(t, raw(t, s), "k", 3000)

@@ -220,6 +220,7 @@ func TestNamesOfAllSizes(t *testing.T) {
 
 // TestWritesOfMasterReadsOfReplica: read=replica is about reading.
 func TestWritesOfMasterReadsOfReplica(t *testing.T) {
+	t.Parallel()
 	_, sentinels, nodes := servers.Sentinel(t, servers.Default(t), servers.Options{})
 	master, replica := raw(t, nodes[0]), raw(t, nodes[1])
 	keys := write(t, master, "k", 500)

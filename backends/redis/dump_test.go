@@ -299,6 +299,7 @@ func FuzzCommands(f *testing.F) {
 
 // TestDumpFollowsSlots: keys whose slot moved since the topology was read, or is moving.
 func TestDumpFollowsSlots(t *testing.T) {
+	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 2, 0, servers.Options{})
 	b := openURL(t, "redis+cluster://"+nodes[0].Addr)
 	ctx := t.Context()

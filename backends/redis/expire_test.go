@@ -159,6 +159,7 @@ func TestExpireOverBrokenConnections(t *testing.T) {
 
 // TestExpireWhileASlotMoves: keys on both sides of a slot in migration get their TTL.
 func TestExpireWhileASlotMoves(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, servers.Default(t), 0)
 	const tag = "{x}"
 	slot := slotOf(tag)

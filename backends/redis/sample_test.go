@@ -86,6 +86,7 @@ func TestSampleOfAbsurdSizes(t *testing.T) {
 // TestSampleSharesOut: a cluster's nodes are drawn from in proportion, and a lost
 // one does not take the others along.
 func TestSampleSharesOut(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, servers.Default(t), 0)
 	write(t, c.whole, "{x}", 900) // of the last master
 	first := len(c.of(write(t, c.whole, "k", 300), 0))

@@ -15,6 +15,7 @@ import (
 // TestFullDisk: where the journal or the backup can grow no further the run stops, and
 // every key that is gone by then is in the journal, and comes back from the backup.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	s := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--enable-debug-command", "yes"}})
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
 	defer c.Close()

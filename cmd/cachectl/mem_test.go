@@ -12,6 +12,7 @@ import (
 
 // TestMemConformance: mem:// is put together here, so it is tested here.
 func TestMemConformance(t *testing.T) {
+	t.Parallel()
 	var server *embedded.Server
 	backendtest.Suite{
 		Keys:  backendtest.HostileKeys(),

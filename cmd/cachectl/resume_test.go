@@ -79,6 +79,7 @@ func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 // exactly what matches, its journal names exactly that, and its backup brings all of it
 // back.
 func TestKilledRunsGoOn(t *testing.T) {
+	t.Parallel()
 	kills := 8
 	if long() {
 		kills = 50
@@ -103,7 +104,7 @@ func TestKilledRunsGoOn(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			timer := time.AfterFunc(time.Duration(rand.Int64N(int64(250*time.Millisecond))), func() { cmd.Process.Kill() })
+			timer := time.AfterFunc(time.Duration(rand.Int64N(int64(250+25*runs)*int64(time.Millisecond))), func() { cmd.Process.Kill() })
 			err := cmd.Wait()
 			if timer.Stop(); err == nil || strings.Contains(out.String(), "that run is complete") { // killed behind its last word
 				break
@@ -193,6 +194,7 @@ func moved(t *testing.T, c *redis.Client, were map[string]int64, least, most tim
 // TestExpireTellsWhatCountsTwice: a server that was restarted in the middle of a run is
 // walked again, and the summary says that keys may be counted twice.
 func TestExpireTellsWhatCountsTwice(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := servers.Redis(t, servers.Default(t), servers.Options{Args: []string{"--dir", dir, "--save", "3600 1000000"}})
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
@@ -295,6 +297,7 @@ func intended(t *testing.T, file string) []string {
 // TestClusterMovesUnderARun: slots that move and a master that dies in the middle of a
 // run cost it nothing.
 func TestClusterMovesUnderARun(t *testing.T) {
+	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 3, 1, servers.Options{})
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	defer c.Close()
@@ -335,6 +338,7 @@ func TestClusterMovesUnderARun(t *testing.T) {
 // TestFailoverUnderARun: Sentinel makes a replica the master in the middle of a run,
 // which walks it from its beginning.
 func TestFailoverUnderARun(t *testing.T) {
+	t.Parallel()
 	_, sentinels, nodes := servers.Sentinel(t, servers.Default(t), servers.Options{})
 	c := redis.NewClient(&redis.Options{Addr: nodes[0].Addr}) // the master
 	defer c.Close()

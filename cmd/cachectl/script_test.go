@@ -75,6 +75,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("MEMCACHED2", mem2.Addr)
 			e.Setenv("OLDMEMCACHED", oldMem.Addr)
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			startCDNs(t, e)
 			return nil
 		},
