@@ -28,6 +28,8 @@ type loadOptions struct {
 	connections, depth, threads int
 	waiting                     int
 	prefix                      string
+	names                       keyFile
+	named                       []string
 	noFill, keep                bool
 	hgrm                        string
 }
@@ -87,6 +89,8 @@ Patterns:
 	f.IntVar(&o.threads, "threads", 1, "event loops that share the connections")
 	f.IntVar(&o.waiting, "max-waiting", loadgen.DefaultMaxWaiting, "requests that may wait for a free place on a connection; what is due beyond them is dropped")
 	f.StringVar(&o.prefix, "prefix", "", "what keys begin with; default cachectl:load:SEED:")
+	o.names.add(cmd)
+	f.Lookup("key-file").Usage = "keys named as this `FILE` names them, behind the prefix, instead of by number"
 	f.BoolVar(&o.noFill, "no-fill", false, "do not write the keys first: reads miss until they are written")
 	f.BoolVar(&o.keep, "keep", false, "leave the keys there at the end")
 	f.StringVar(&o.hgrm, "hgrm", "", "write the latencies to a `file` that HdrHistogram's plotters read")
@@ -153,6 +157,9 @@ func (o *loadOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error
 			return ro, usagef("--%s goes with --pattern", name)
 		}
 	}
+	if err := o.readNames(cmd, env); err != nil {
+		return ro, err
+	}
 	o.traffic.ttl = o.ttl
 	if err := errors.Join(o.traffic.parse(cmd, env), o.guard.parse(), o.gates.parse(loadgen.FigureNames()...)); err != nil {
 		return ro, err
@@ -173,6 +180,24 @@ func (o *loadOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error
 		}
 	}
 	return ro, o.guard.bounded(o.traffic.demand())
+}
+
+// readNames reads the key file, if there is one.
+func (o *loadOptions) readNames(cmd *cobra.Command, env *Env) (err error) {
+	if o.names.path == "" {
+		return nil
+	}
+	if cmd.Flags().Changed("keys") {
+		return usagef("--key-file says how many keys there are: no --keys beside it")
+	}
+	if err := o.names.parse(); err != nil {
+		return err
+	}
+	if o.named, err = o.names.read(env); err == nil && len(o.named) == 0 {
+		err = usagef("%s names no key", o.names.path)
+	}
+	o.traffic.keys = uint64(len(o.named))
+	return err
 }
 
 // A lane is one of the caches under load.
@@ -204,7 +229,7 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 	defer stop(nil)
 	c := loadgen.Config{
 		Traffic: o.traffic.traffic, Dialer: l.dialer, Target: l.backend.Name(), Prefix: o.prefix,
-		Connections: o.connections, Depth: o.depth, Threads: o.threads, MaxWaiting: o.waiting,
+		Names: o.named, Connections: o.connections, Depth: o.depth, Threads: o.threads, MaxWaiting: o.waiting,
 		Written: loadgen.NewWritten(o.traffic.traffic.Keys.N),
 	}
 	bytes := o.traffic.demand().bytes/float64(l.nodes) + 100*float64(c.Traffic.Keys.N)

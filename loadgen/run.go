@@ -15,8 +15,9 @@ import (
 type Config struct {
 	Traffic Traffic
 	Dialer  backends.Dialer
-	Target  string // what the report calls the target; without its password
-	Prefix  string // of the keys' names: the number of the key follows
+	Target  string   // what the report calls the target; without its password
+	Prefix  string   // of the keys' names: the number of the key follows
+	Names   []string // what follows instead, as many as the traffic has keys; nil: the number
 
 	Connections int           // to each node, over all threads: 50
 	Depth       int           // requests in flight on each: 1
@@ -44,6 +45,9 @@ func (c *Config) complete() error {
 	}
 	if c.Connections < 0 || c.Depth < 0 || c.Threads < 0 || c.MaxWaiting < 0 || c.Settle < 0 {
 		return errors.New("send: connections, depth, threads and bounds are not negative")
+	}
+	if c.Names != nil && uint64(len(c.Names)) != c.Traffic.Keys.N {
+		return fmt.Errorf("run: %d names for %d keys", len(c.Names), c.Traffic.Keys.N)
 	}
 	fill(&c.Connections, DefaultConnections)
 	fill(&c.Depth, 1)

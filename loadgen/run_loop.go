@@ -192,7 +192,12 @@ func (l *loop) placeOn(n *node, f *flight) {
 
 // name is the key's name, good until the next call.
 func (l *loop) name(key uint64) []byte {
-	l.key = strconv.AppendUint(append(l.key[:0], l.Prefix...), key, 10)
+	l.key = append(l.key[:0], l.Prefix...)
+	if l.Names != nil {
+		l.key = append(l.key, l.Names[key]...)
+	} else {
+		l.key = strconv.AppendUint(l.key, key, 10)
+	}
 	return l.key
 }
 
