@@ -261,8 +261,16 @@ type Dumper interface {
 // A Loader puts records into the cache, batch by batch, and tells what became of each
 // key: Loaded, Kept (it is there already, and LoadOptions do not replace), Ended or
 // Failed. The outcome of a key of several records comes with its last part; one whose
-// parts are not all there is Failed, and nothing of it is left behind. Otherwise it is as
-// Deleter; the Result says nothing of shards, and a last one may come for no batch.
+// parts are not all there is Failed, and nothing of it is left behind.
+//
+// There is one Result a batch, in the order of the batches, and in it one outcome for each
+// record that ends a value, in their order: whoever counts them knows which records are
+// settled. A last Result may come for no batch. It takes several batches on before the
+// result of the first is told, as far as its bounds of memory go, and a batch must stay as
+// it is until then. Records of one key are loaded in their order; a command
+// (FormCommand) is carried out whatever LoadOptions say, and Loaded unless the server
+// refused it. Where the reader stops, those of batches that were not told are loaded or
+// not. Otherwise it is as Deleter; the Result says nothing of shards.
 type Loader interface {
 	Load(ctx context.Context, batches iter.Seq2[[]Record, error], o LoadOptions) iter.Seq2[Result, error]
 }

@@ -148,22 +148,36 @@ func AppendCommand[T ~string | ~[]byte](value []byte, args ...T) []byte {
 // Command takes the Value of a FormCommand apart. The arguments, at least one, share its
 // memory. The error is an ErrForm.
 func Command(value []byte) (args [][]byte, err error) {
-	n, rest, ok := cutNumber(value, '*')
-	if !ok || n < 1 || n > len(rest)/5 { // "$0\r\n\r\n" has six bytes
-		return nil, fmt.Errorf("%w: no command", ErrForm)
+	if err := CheckCommand(value); err != nil {
+		return nil, err
 	}
+	n, rest, _ := cutNumber(value, '*')
 	args = make([][]byte, n)
 	for i := range args {
 		var size int
-		if size, rest, ok = cutNumber(rest, '$'); !ok || size < 0 || size > len(rest)-2 || rest[size] != '\r' || rest[size+1] != '\n' {
-			return nil, fmt.Errorf("%w: a command whose argument %d has no end", ErrForm, i+1)
-		}
+		size, rest, _ = cutNumber(rest, '$')
 		args[i], rest = rest[:size:size], rest[size+2:]
 	}
-	if len(rest) > 0 {
-		return nil, fmt.Errorf("%w: something behind a command", ErrForm)
-	}
 	return args, nil
+}
+
+// CheckCommand tells whether a Value is one command, without taking it apart.
+func CheckCommand(value []byte) error {
+	n, rest, ok := cutNumber(value, '*')
+	if !ok || n < 1 {
+		return fmt.Errorf("%w: no command", ErrForm)
+	}
+	for i := range n {
+		var size int
+		if size, rest, ok = cutNumber(rest, '$'); !ok || size > len(rest)-2 || rest[size] != '\r' || rest[size+1] != '\n' {
+			return fmt.Errorf("%w: a command whose argument %d has no end", ErrForm, i+1)
+		}
+		rest = rest[size+2:]
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: something behind a command", ErrForm)
+	}
+	return nil
 }
 
 // cutNumber reads "*12\r\n".

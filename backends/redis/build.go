@@ -66,6 +66,23 @@ func (l *loading) build(r *backends.Record) (o backends.Outcome) {
 	return o
 }
 
+// buildWhole loads a collection of a portable form that is too big for one command.
+func (l *loading) buildWhole(r *backends.Record) backends.Outcome {
+	if b := l.builds[r.Key]; b != nil { // parts of another value of this key
+		delete(l.builds, r.Key)
+		l.discard(b)
+	}
+	parts, err := inParts(r)
+	if err != nil {
+		return backends.Outcome{Key: r.Key, Did: backends.Failed, Err: err}
+	}
+	var o backends.Outcome
+	for part := range parts {
+		o = l.build(&part)
+	}
+	return o
+}
+
 // name is a free name in the slot of key. One of about 16,384 is in it.
 func (l *loading) name(key string) string {
 	base := "cachectl:restore:" + rand.Text() + ":"
@@ -85,7 +102,7 @@ func (l *loading) add(b *build, r *backends.Record) error {
 	if l.asked.Err() != nil {
 		return context.Cause(l.asked)
 	}
-	if err := l.dead[b.node]; err != nil {
+	if err := l.deadNode(b.node); err != nil {
 		return err
 	}
 	if r.Form != formCommands {

@@ -3,21 +3,27 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
 )
 
-// loadBytes is how much is sent before the answers are read. Answers are short.
-const loadBytes = 1 << 20
+// Bounds of what is under way in one Load.
+const (
+	loadBytes   = 4 << 20 // of commands to one node that are not answered; one may be bigger by itself
+	loadBatches = 64      // of which the result has not been told
+)
 
-// Load sends each record to the node that answers for its key. Where a connection breaks,
-// what was not answered is sent again: what the lost attempt loaded then counts as Kept.
-// A value of several records is built under a name of its own, which expires by itself
-// should we not come back, and renamed in the end.
+// Load sends each record to the node that answers for its key, to all nodes at once; see
+// lane. Where a connection breaks, what was not answered is sent again: what the lost
+// attempt loaded then counts as Kept. A command that would do something else the second
+// time is not sent again, but Failed. A value of several records, or a huge one, is built
+// under a name of its own, which expires by itself should we not come back, and renamed in
+// the end.
 func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, error], o backends.LoadOptions) iter.Seq2[backends.Result, error] {
 	return func(yield func(backends.Result, error) bool) {
 		own, err := c.owners(ctx)
@@ -25,37 +31,24 @@ func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, e
 			yield(backends.Result{}, err)
 			return
 		}
-		l := &loading{c: c, owners: own, asked: ctx, replace: o.Replace, builds: make(map[string]*build), dead: make(map[*node]error)}
+		l := &loading{c: c, owners: own, asked: ctx, replace: o.Replace, builds: make(map[string]*build), dead: make(map[*node]error), lanes: make(map[*node]*lane)}
 		inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		defer cancel()
+		l.ctx = inner
 		stop := context.AfterFunc(ctx, func() {
 			if pausing(inner, grace) {
 				cancel()
 			}
 		})
-		defer stop()
-		l.ctx = inner
-		defer l.cleanUp()
-		for batch, err := range batches {
-			if err == nil && ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			if err != nil {
-				if yield(backends.Result{}, err) && !backends.Ends(err) {
-					continue
-				}
-				return
-			}
-			if !yield(l.load(batch), nil) || !l.tell(yield) {
-				return
-			}
+		whole := l.run(yield, batches)
+		stop()
+		l.cleanUp()
+		if !whole {
+			cancel() // nobody waits for what is under way
 		}
-		if r := l.unfinished(); len(r.Outcomes) > 0 && !yield(r, nil) {
-			return
+		for _, n := range l.lanes {
+			n.close()
 		}
-		if ctx.Err() != nil {
-			yield(backends.Result{}, context.Cause(ctx))
-		}
+		cancel()
 	}
 }
 
@@ -67,85 +60,129 @@ type loading struct {
 	owners  *owners
 	replace bool
 	builds  map[string]*build // values of which some parts have come, by key
-	dead    map[*node]error   // why a node takes no more
-	untold  []*node
+	lanes   map[*node]*lane
+	pending []*shipment // in the order of their batches; the results have not been told
+
+	moved  atomic.Bool // some slot is another node's than owners say
+	looked time.Time   // when owners were asked for
+
+	mu     sync.Mutex
+	dead   map[*node]error // why a node takes no more
+	untold []*node
 }
 
-var errForeign = errors.New("its record was made by another kind of cache")
+// A shipment is a batch on its way. Its outcomes are written by lanes, each its own.
+type shipment struct {
+	outcomes []backends.Outcome
+	open     atomic.Int32 // outcomes that are to come, and 1 while it is being sent
+	over     chan struct{}
+}
 
-// load restores a batch. Each node gets its records in their order.
-func (l *loading) load(batch []backends.Record) backends.Result {
-	result := backends.Result{Outcomes: make([]backends.Outcome, 0, len(batch))}
-	byNode := make(map[*node][]*job)
-	var order []*node
-	var jobs []*job
-	for i := range batch {
-		r := &batch[i]
-		if r.Part > 0 || r.More {
-			if o := l.build(r); o.Did != "" {
-				result.Outcomes = append(result.Outcomes, o)
+// settled takes note of n outcomes.
+func (s *shipment) settled(n int) {
+	if s.open.Add(int32(-n)) == 0 {
+		close(s.over)
+	}
+}
+
+// run tells whether everything that was taken on is settled.
+func (l *loading) run(yield func(backends.Result, error) bool, batches iter.Seq2[[]backends.Record, error]) (whole bool) {
+	for batch, err := range batches {
+		if err == nil && l.asked.Err() != nil {
+			err = context.Cause(l.asked)
+		}
+		if err != nil {
+			if !l.settle(yield, 0) {
+				return false
 			}
-			continue
+			if yield(backends.Result{}, err) && !backends.Ends(err) {
+				continue
+			}
+			return true
 		}
-		j := l.job(r)
-		jobs = append(jobs, j)
-		if j.Did != "" {
-			continue
+		if l.moved.Load() && !l.lookAgain(yield) {
+			return false
 		}
-		n := l.owners.of(r.Key)
-		if byNode[n] == nil {
-			order = append(order, n)
+		l.send(batch)
+		if !l.settle(yield, loadBatches) {
+			return false
 		}
-		byNode[n] = append(byNode[n], j)
 	}
-	for _, n := range order {
-		l.send(n, byNode[n])
+	if !l.settle(yield, 0) {
+		return false
 	}
-	for _, j := range jobs {
-		result.Outcomes = append(result.Outcomes, j.Outcome)
+	if r := l.unfinished(); len(r.Outcomes) > 0 && !yield(r, nil) {
+		return true
 	}
-	return result
+	if l.asked.Err() != nil {
+		yield(backends.Result{}, context.Cause(l.asked))
+	}
+	return true
 }
 
-// A job is a record to be restored by one command.
-type job struct {
-	backends.Outcome
-	args []string
-	size int
+// lookAgain asks who owns the slots, once a second at most, when nothing is under way:
+// commands about one key stay in their order.
+func (l *loading) lookAgain(yield func(backends.Result, error) bool) bool {
+	if time.Since(l.looked) < time.Second {
+		return true
+	}
+	if !l.settle(yield, 0) {
+		return false
+	}
+	l.looked = time.Now()
+	if own, err := l.c.owners(l.ctx); err == nil {
+		l.moved.Store(false)
+		l.owners = own
+	}
+	return true
 }
 
-func (l *loading) job(r *backends.Record) *job {
-	j := &job{Outcome: backends.Outcome{Key: r.Key}}
-	if over(r) {
-		j.Did = backends.Ended
-		return j
+// send takes a batch on.
+func (l *loading) send(batch []backends.Record) {
+	s := &shipment{over: make(chan struct{}), outcomes: make([]backends.Outcome, 0, len(batch))}
+	s.open.Store(1)
+	for i := range batch {
+		l.record(s, &batch[i])
 	}
-	payload := ""
-	switch r.Form {
-	case formString:
-		payload = string(stringPayload(r.Value))
-	case formRDB:
-		payload = string(r.Value)
-	default:
-		j.Did, j.Err = backends.Failed, fmt.Errorf("%w (%s)", errForeign, r.Form)
-		return j
+	for _, n := range l.lanes {
+		n.hand()
 	}
-	ttl := "0"
-	if !r.Expires.IsZero() {
-		ttl = text(r.Expires.UnixMilli())
+	s.settled(1)
+	l.pending = append(l.pending, s)
+}
+
+// record takes a record on: it has an outcome at once, or a lane brings it.
+func (l *loading) record(s *shipment, r *backends.Record) {
+	if r.Part > 0 || r.More {
+		if o := l.build(r); o.Did != "" {
+			s.outcomes = append(s.outcomes, o)
+		}
+		return
 	}
-	j.args = []string{"restore", r.Key, ttl, payload, "absttl"}
-	if l.replace {
-		j.args = append(j.args, "replace")
-	}
+	s.outcomes = append(s.outcomes, backends.Outcome{Key: r.Key})
+	o := &s.outcomes[len(s.outcomes)-1]
 	switch {
-	case r.Have.Has(backends.FactFreq):
-		j.args = append(j.args, "freq", text(min(r.Freq, 255)))
-	case r.Have.Has(backends.FactIdle):
-		j.args = append(j.args, "idletime", text(int64(r.Idle/time.Second)))
+	case over(r):
+		o.Did = backends.Ended
+		return
+	case collection(r.Form) && int64(len(r.Value)) > l.c.whole.huge:
+		*o = l.buildWhole(r)
+		return
 	}
-	j.size = len(payload) + len(r.Key) + 100
-	return j
+	n := l.lane(l.owners.of(r.Key))
+	if err := n.put(s, r, o); err != nil {
+		o.Did, o.Err = backends.Failed, err
+	}
+}
+
+// lane is that of a node.
+func (l *loading) lane(to *node) *lane {
+	n, ok := l.lanes[to]
+	if !ok {
+		n = newLane(l, to)
+		l.lanes[to] = n
+	}
+	return n
 }
 
 // over tells whether the record's time has passed. RESTORE with REPLACE would delete the
@@ -154,112 +191,72 @@ func over(r *backends.Record) bool {
 	return !r.Expires.IsZero() && !r.Expires.After(time.Now())
 }
 
-// send restores jobs on a node, a window at a time.
-func (l *loading) send(n *node, jobs []*job) {
-	for len(jobs) > 0 {
-		some, size := 0, 0
-		for some < len(jobs) && (some == 0 || size+jobs[some].size <= loadBytes) {
-			size += jobs[some].size
-			some++
+// settle tells the results that are there, waits for those before the last left, and says
+// whether the reader wants more. A node that takes no more ends the stream outside a
+// cluster, behind the results of what was under way.
+func (l *loading) settle(yield func(backends.Result, error) bool, left int) bool {
+	for len(l.pending) > 0 {
+		s := l.pending[0]
+		if s.open.Load() > 0 && len(l.pending) <= left && !l.ending() {
+			break
 		}
-		err := l.dead[n]
-		if l.asked.Err() != nil {
-			err = context.Cause(l.asked)
+		<-s.over
+		l.pending[0], l.pending = nil, l.pending[1:]
+		if !yield(backends.Result{Outcomes: s.outcomes}, nil) || !l.tell(yield, len(l.pending) == 0) {
+			return false
 		}
-		if err == nil {
-			err = l.window(n, jobs[:some])
-		}
-		for _, j := range jobs[:some] {
-			if j.Did == "" {
-				j.Did, j.Err = backends.Failed, err
-			}
-		}
-		jobs = jobs[some:]
 	}
+	return l.tell(yield, len(l.pending) == 0)
 }
 
-// window sends jobs and reads the answers. Its error is why the node takes no more.
-func (l *loading) window(n *node, jobs []*job) error {
-	var stray []*job
-	err := l.attempt(n, jobs, &stray)
-	for attempt := 0; broken(err) && attempt < walkRetries && l.ctx.Err() == nil && !errors.Is(err, backends.ErrUnreachable); attempt++ {
-		if !pausing(l.ctx, 50*time.Millisecond<<attempt) {
-			break
-		}
-		var open []*job
-		for _, j := range jobs {
-			if j.Did == "" {
-				open = append(open, j)
-			}
-		}
-		stray = nil // not answered for good: they are open still
-		err = l.attempt(n, open, &stray)
-	}
-	for _, j := range stray {
-		if err != nil {
-			break
-		}
-		cmds, broke := l.c.through(l.ctx, n, true, j.args)
-		if err = broke; err == nil {
-			err = l.judge(n, j, replyOf(cmds[0]).err)
-		}
-		if classify(err) == moved {
-			j.Did, j.Err, err = backends.Failed, fmt.Errorf("%w: %w", errMoving, err), nil
-		}
-	}
-	if err != nil {
-		err = fail(l.ctx, n.addr, err)
+// ending tells whether a lost node ends the stream.
+func (l *loading) ending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.untold) > 0 && l.c.topology != cluster && l.asked.Err() == nil
+}
+
+// lost takes note that a node takes no more.
+func (l *loading) lost(n *node, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead[n] == nil {
 		l.dead[n] = err
 		l.untold = append(l.untold, n)
 	}
-	return err
 }
 
-func (l *loading) attempt(n *node, jobs []*job, stray *[]*job) error {
-	w, back, err := l.c.borrow(l.ctx, n, false, true)
-	if err != nil {
-		return err
-	}
-	for _, j := range jobs {
-		w.command(j.args...)
-	}
-	if err = w.flush(l.ctx); err != nil {
-		back(false)
-		return err
-	}
-	var refusal error
-	for _, j := range jobs {
-		r, err := w.scalar()
-		if err != nil {
-			back(false)
-			return err
-		}
-		switch err := l.judge(n, j, r.err); {
-		case classify(err) == moved:
-			*stray = append(*stray, j)
-		case err != nil:
-			refusal = err
-		}
-	}
-	back(true)
-	return refusal
+func (l *loading) deadNode(n *node) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead[n]
 }
 
-// judge gives a job its outcome. Its error is of a slot that has moved, or why the server
-// takes nothing from us.
-func (l *loading) judge(n *node, j *job, answer error) error {
-	switch {
-	case answer == nil:
-		j.Did = backends.Loaded
-		return nil
-	case strings.HasPrefix(answer.Error(), "BUSYKEY"):
-		j.Did = backends.Kept
-		return nil
-	case classify(answer) == moved, refused(answer), hopeless(answer):
-		return answer
+// tell passes on which nodes take no more, and whether the reader wants to go on. That of
+// the only one comes last.
+func (l *loading) tell(yield func(backends.Result, error) bool, last bool) bool {
+	if l.asked.Err() != nil {
+		return true
 	}
-	j.Did, j.Err = backends.Failed, loadError(n, answer)
-	return nil
+	l.mu.Lock()
+	untold := l.untold
+	if l.c.topology == cluster || last {
+		l.untold = nil
+	}
+	l.mu.Unlock()
+	for _, n := range untold {
+		err := l.deadNode(n)
+		if l.c.topology != cluster {
+			if last {
+				yield(backends.Result{}, err)
+			}
+			return !last
+		}
+		if !yield(backends.Result{}, &backends.ShardError{Shard: n.addr, Err: err}) {
+			return false
+		}
+	}
+	return true
 }
 
 // hopeless tells whether the server would answer the same to any record.
@@ -278,22 +275,6 @@ func loadError(n *node, answer error) error {
 		return &opError{addr: n.addr, err: errors.New("the server does not take this value's format: it was backed up from a newer version, or another kind, of server")}
 	}
 	return &opError{addr: n.addr, kind: kindOf(answer), err: answer}
-}
-
-// tell passes on which nodes take no more, and whether the reader wants to go on.
-func (l *loading) tell(yield func(backends.Result, error) bool) bool {
-	for _, n := range l.untold {
-		err := l.dead[n]
-		if l.c.topology != cluster {
-			yield(backends.Result{}, err)
-			return false
-		}
-		if !yield(backends.Result{}, &backends.ShardError{Shard: n.addr, Err: err}) {
-			return false
-		}
-	}
-	l.untold = nil
-	return true
 }
 
 var _ backends.Loader = (*cache)(nil)

@@ -3,6 +3,7 @@ package redis
 import (
 	"encoding/binary"
 	"hash/crc64"
+	"strconv"
 
 	"github.com/cachectl/cachectl/backends"
 )
@@ -24,20 +25,30 @@ var jones = crc64.MakeTable(0x95ac9329ac4bc9b5)
 // checksum (rdb.c, createDumpPayload). To make it here costs the server a third of what
 // its own DUMP costs, which compresses (measured on values of 1 KB).
 func stringPayload(value []byte) []byte {
-	b := make([]byte, 0, len(value)+20)
-	b = append(b, 0)
-	switch n := len(value); {
-	case n < 1<<6:
-		b = append(b, byte(n))
-	case n < 1<<14:
-		b = append(b, 0x40|byte(n>>8), byte(n))
-	default:
-		b = binary.BigEndian.AppendUint32(append(b, 0x80), uint32(n))
-	}
-	b = append(b, value...)
+	return appendFooter(appendString([]byte{typeString}, value))
+}
+
+// appendFooter ends a payload.
+func appendFooter(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint16(b, rdbVersion)
 	return binary.LittleEndian.AppendUint64(b, ^crc64.Update(^uint64(0), jones, b))
 }
+
+// appendLength is rdbSaveLen.
+func appendLength(b []byte, n int) []byte {
+	switch {
+	case n < 1<<6:
+		return append(b, byte(n))
+	case n < 1<<14:
+		return append(b, 0x40|byte(n>>8), byte(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, 0x80), uint32(n))
+}
+
+func appendString(b, s []byte) []byte { return append(appendLength(b, len(s)), s...) }
+
+// scoreText is a score as ZADD reads it, exactly.
+func scoreText(score float64) string { return strconv.FormatFloat(score, 'g', 17, 64) }
 
 // commands is a piece of a value as the commands that build it: each the number of its
 // arguments and these, without the key; numbers as uvarints, arguments behind their
