@@ -32,8 +32,9 @@ type lane struct {
 	spare     []byte
 	queue     []job // not answered, from first on
 	first     int
-	written   int // how many of the queue the writer took
 	bytes     int // of commands in the queue
+	sent      int // bytes of them that were written
+	window    int // the most that sent may be, see write
 	wire      *wire
 	tries     int   // connections that broke since the last answer
 	dead      error // why it takes no more
@@ -55,13 +56,14 @@ type job struct {
 
 // Sizes of lanes.
 const (
-	handBytes  = 64 << 10  // of commands, before they are handed on within a batch
-	writeBytes = 256 << 10 // for which a server has the time of one answer
-	readJobs   = 512       // whose answers are read before the queue is told
+	handBytes   = 64 << 10  // of commands, before they are handed on within a batch
+	writeBytes  = 256 << 10 // for which a server has the time of one answer
+	firstWindow = 64 << 10
+	readJobs    = 512 // whose answers are read before the queue is told
 )
 
 func newLane(l *loading, to *node) *lane {
-	n := &lane{l: l, node: to, ended: make(chan struct{})}
+	n := &lane{l: l, node: to, window: loadBytes, ended: make(chan struct{})}
 	n.changed.L, n.room.L = &n.mu, &n.mu
 	n.encoder.replace = l.replace
 	if p, err := to.profile(l.ctx, l.c.db, false); err == nil {
@@ -195,7 +197,9 @@ func (n *lane) connection(fresh bool) error {
 	return err
 }
 
-// write sends what comes until the wire is another's.
+// write sends what comes until the wire is another's. Behind a connection that broke,
+// little is sent before its answer is there, and then more and more: answers are lost
+// with their connection, and what they were about is sent again.
 func (n *lane) write(w *wire) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -203,28 +207,40 @@ func (n *lane) write(w *wire) {
 		for len(n.out) == 0 && n.wire == w {
 			n.changed.Wait()
 		}
-		if n.wire != w {
-			return
-		}
 		some := n.out
-		n.out, n.spare, n.written = n.spare[:0], nil, len(n.queue)-n.first
-		n.mu.Unlock()
-		var err error
-		for rest := some; len(rest) > 0 && err == nil; {
+		n.out, n.spare = n.spare[:0], nil
+		for rest := some; len(rest) > 0 || n.wire != w; {
+			size := min(writeBytes, len(rest), n.free())
+			if n.wire != w {
+				return
+			}
+			if size <= 0 {
+				n.changed.Wait()
+				continue
+			}
+			n.sent += size
+			n.mu.Unlock()
 			w.extend(n.l.ctx)
-			var sent int
-			sent, err = w.net.Write(rest[:min(writeBytes, len(rest))])
-			rest = rest[sent:]
+			_, err := w.net.Write(rest[:size])
+			n.mu.Lock()
+			if rest = rest[size:]; err != nil {
+				w.net.Close() // the reader waits for an answer
+				return
+			}
 		}
-		n.mu.Lock()
 		if cap(some) <= 2*loadBytes {
 			n.spare = some
 		}
-		if err != nil {
-			w.net.Close() // the reader waits for an answer
-			return
-		}
 	}
+}
+
+// free is how many bytes may be written: the first command at any rate.
+func (n *lane) free() int {
+	most := n.window
+	if n.first < len(n.queue) {
+		most = max(most, n.queue[n.first].size)
+	}
+	return most - n.sent
 }
 
 // read gives jobs their outcomes until the lane is closed and all are answered. Its error
@@ -312,6 +328,7 @@ func (n *lane) settle(jobs []job) {
 	n.mu.Lock()
 	for i := range jobs {
 		n.bytes -= jobs[i].size
+		n.sent -= jobs[i].size
 		if jobs[i].Did == "" {
 			n.strays = append(n.strays, jobs[i])
 			jobs[i].Outcome = nil
@@ -323,8 +340,9 @@ func (n *lane) settle(jobs []job) {
 	}
 	if len(jobs) > 0 {
 		n.tries = 0
+		n.window = min(2*n.window, loadBytes)
+		n.changed.Broadcast()
 	}
-	n.written -= len(jobs)
 	if len(n.strays) > 0 && !n.following {
 		n.following = true
 		n.followers.Go(n.follow)
@@ -354,8 +372,10 @@ func (n *lane) rewrite() {
 	e := encoder{replace: n.encoder.replace, absolute: n.encoder.absolute}
 	var unsure, open []job
 	n.out, n.bytes = n.out[:0], 0
-	for i, j := range n.queue[n.first:] {
-		if j.once && i < n.written {
+	begins := 0
+	for _, j := range n.queue[n.first:] {
+		on := begins < n.sent
+		if begins += j.size; j.once && on {
 			unsure = append(unsure, j)
 			continue
 		}
@@ -363,7 +383,7 @@ func (n *lane) rewrite() {
 		n.bytes += j.size
 		open = append(open, j)
 	}
-	n.queue, n.first, n.written = open, 0, 0
+	n.queue, n.first, n.sent, n.window = open, 0, 0, firstWindow
 	fails(unsure, fmt.Errorf("%s: %w", n.node.addr, errUnsure))
 	n.room.Signal()
 }

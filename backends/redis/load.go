@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -130,10 +131,13 @@ func (l *loading) lookAgain(yield func(backends.Result, error) bool) bool {
 		return false
 	}
 	l.looked = time.Now()
-	if own, err := l.c.owners(l.ctx); err == nil {
-		l.moved.Store(false)
-		l.owners = own
+	own, err := l.c.owners(l.ctx)
+	if err != nil {
+		return true
 	}
+	l.owners = own
+	lost := slices.ContainsFunc(own.shards, func(s shard) bool { return l.deadNode(s.master) != nil })
+	l.moved.Store(lost) // until a replica takes its place
 	return true
 }
 
@@ -222,6 +226,7 @@ func (l *loading) lost(n *node, err error) {
 	defer l.mu.Unlock()
 	if l.dead[n] == nil {
 		l.dead[n] = err
+		l.moved.Store(true)
 		l.untold = append(l.untold, n)
 	}
 }
