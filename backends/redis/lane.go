@@ -282,7 +282,7 @@ func (n *lane) answers(w *wire, jobs []job) (answered int, err error) {
 				continue
 			}
 		}
-		null, refusal, err := w.answer()
+		null, refusal, err := w.ack()
 		if err != nil {
 			return i, err
 		}

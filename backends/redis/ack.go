@@ -5,9 +5,9 @@ import "fmt"
 // mostNested is how deep arrays of an answer may be nested. Those of Redis have four levels.
 const mostNested = 16
 
-// answer reads the answer to a command, whatever it is, and keeps nothing of it but a
+// ack reads the answer to a command, whatever it is, and keeps nothing of it but a
 // refusal of the server. Its error is of the connection.
-func (w *wire) answer() (null bool, refusal, err error) {
+func (w *wire) ack() (null bool, refusal, err error) {
 	null, text, err := w.pass(mostNested)
 	if text != "" {
 		refusal = replyError(text)
