@@ -258,6 +258,21 @@ type Dumper interface {
 	Dump(ctx context.Context, keys []string) iter.Seq2[[]Record, error]
 }
 
+// An Exporter reads keys as a Dumper does, but in forms that caches of other versions and
+// kinds take: portable ones where it can, whatever it costs. What cannot be said in these
+// comes in the backend's own forms.
+type Exporter interface {
+	Export(ctx context.Context, keys []string) iter.Seq2[[]Record, error]
+}
+
+// A Formatter tells what the records of Dump are written in, and whether Load takes what
+// another cache writes. Format is "" where there is nothing to tell it by. Neither changes
+// anything.
+type Formatter interface {
+	Format(ctx context.Context) (string, error)
+	Takes(ctx context.Context, format string) (bool, error)
+}
+
 // A Loader puts records into the cache, batch by batch, and tells what became of each
 // key: Loaded, Kept (it is there already, and LoadOptions do not replace), Ended or
 // Failed. The outcome of a key of several records comes with its last part; one whose

@@ -57,6 +57,8 @@ var abilities = map[string]string{
 	"Staler":      "mark values as stale",
 	"Dumper":      "back keys up",
 	"Loader":      "restore keys",
+	"Exporter":    "give values to other kinds of cache",
+	"Formatter":   "tell what its records are written in",
 	"Sampler":     "draw keys at random",
 	"Pulser":      "tell how it is doing",
 	"Sharder":     "be visited shard by shard",

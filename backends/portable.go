@@ -24,7 +24,12 @@ const (
 	FormCommand = "command"
 )
 
-// Portable tells whether a form is one of those above.
+// FormMemcached is the form of memcached's records: the bytes of a string, and Record.Flags.
+// It is not portable for the flags; a Loader of another kind may take it for a FormString,
+// and tells by a *Notice that flags are lost.
+const FormMemcached = "memcached"
+
+// Portable tells whether a form is one of the first ones above.
 func Portable(form string) bool {
 	switch form {
 	case FormString, FormHash, FormList, FormSet, FormZSet, FormCommand:

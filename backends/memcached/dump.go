@@ -12,7 +12,7 @@ import (
 )
 
 // form is how records of this package are written: the value as it is.
-const form = "memcached"
+const form = backends.FormMemcached
 
 // Bounds of a batch of Dump. Its commands fit into the buffers of a connection, so that
 // it never waits for us to read while we wait for it to read.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,7 +38,7 @@ func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, e
 			}
 		})
 		defer stop()
-		l := loading{cache: c, asked: asked, ctx: inner, replace: o.Replace, nodes: make(map[string]*node), dead: make(map[*node]error)}
+		l := loading{cache: c, asked: asked, ctx: inner, replace: o.Replace, nodes: make(map[string]*node), dead: make(map[*node]error), parts: make(map[string]bool)}
 		for _, n := range c.nodes {
 			l.nodes[n.addr] = n
 		}
@@ -54,6 +56,9 @@ func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, e
 				return
 			}
 		}
+		if r := l.unfinished(); len(r.Outcomes) > 0 && !yield(r, nil) {
+			return
+		}
 		if asked.Err() != nil {
 			yield(backends.Result{}, context.Cause(asked))
 		}
@@ -69,8 +74,34 @@ type loading struct {
 	nodes   map[string]*node
 	dead    map[*node]error // why a node takes no more
 	untold  []*node
-	strange bool // records of nodes that are not there were met
+	parts   map[string]bool // keys of which a part has come, and not the last
+	strange bool            // records of nodes that are not there were met
 	told    bool
+}
+
+var errPart = errors.New("its value comes in parts: it is too big for an item of memcached, or no string")
+
+// holds says why memcached cannot hold a record.
+func holds(r *backends.Record) error {
+	switch {
+	case r.Part > 0:
+		return errPart
+	case r.Form == form || r.Form == backends.FormString:
+		return nil
+	case r.Form == backends.FormCommand:
+		return errors.New("a command of Redis, which memcached does not know")
+	case backends.Portable(r.Form):
+		return fmt.Errorf("a %s: memcached holds strings only", r.Form)
+	}
+	return fmt.Errorf("its record was made by another kind of cache (%s)", r.Form)
+}
+
+// unfinished are the keys whose last part never came.
+func (l *loading) unfinished() (r backends.Result) {
+	for _, key := range slices.Sorted(maps.Keys(l.parts)) {
+		r.Outcomes = append(r.Outcomes, backends.Outcome{Key: key, Did: backends.Failed, Err: errPart})
+	}
+	return r
 }
 
 // A job is a record to be stored.
@@ -80,18 +111,22 @@ type job struct {
 }
 
 func (l *loading) load(batch []backends.Record) backends.Result {
-	jobs := make([]*job, len(batch))
+	jobs := make([]*job, 0, len(batch))
 	byNode := make(map[*node][]*job)
 	var order []*node
 	for i := range batch {
 		r := &batch[i]
+		if r.More {
+			l.parts[r.Key] = true
+			continue
+		}
+		delete(l.parts, r.Key)
 		j := &job{Outcome: backends.Outcome{Key: r.Key}, record: r}
-		jobs[i] = j
+		jobs = append(jobs, j)
+		why := holds(r)
 		switch {
-		case r.Form != form:
-			j.Did, j.Err = backends.Failed, fmt.Errorf("its record was made by another kind of cache (%s)", r.Form)
-		case r.Part > 0 || r.More:
-			j.Did, j.Err = backends.Failed, errors.New("its record is a part of a value, which memcached has none of")
+		case why != nil:
+			j.Did, j.Err = backends.Failed, why
 		case !r.Expires.IsZero() && !r.Expires.After(time.Now()):
 			j.Did = backends.Ended
 		default:

@@ -83,3 +83,49 @@ func TestLoadFlagsAndLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadPortable: strings become items without flags, with TTLs beyond 30 days too; what
+// memcached cannot hold fails with a word about it, and once a value.
+func TestLoadPortable(t *testing.T) {
+	for _, v := range servers.Memcacheds(t) {
+		s := servers.Memcached(t, v, servers.Options{})
+		c, raw := openURL(t, "memcached://"+s.Addr), dialRaw(t, s)
+		day := 24 * time.Hour
+		in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		records := []backends.Record{
+			{Key: "plain", Form: backends.FormString, Value: []byte("a\x00\r\nb")},
+			{Key: "hour", Form: backends.FormString, Value: []byte("h"), Expires: in(time.Hour), Have: backends.FactTTL | backends.FactIdle, Idle: time.Minute},
+			{Key: "month", Form: backends.FormString, Value: []byte("m"), Expires: in(30*day + time.Minute)},
+			{Key: "year", Form: backends.FormString, Value: []byte("y"), Expires: in(365 * day)},
+			{Key: "blink", Form: backends.FormString, Value: []byte("b"), Expires: in(100 * time.Millisecond)},
+			{Key: "over", Form: backends.FormString, Value: []byte("o"), Expires: in(-time.Second)},
+			{Key: "hash", Form: backends.FormHash, Value: backends.AppendPair(nil, "f", "v")},
+			{Key: "command", Form: backends.FormCommand, Value: backends.AppendCommand(nil, "SET", "command", "v")},
+			{Key: "rdb", Form: "rdb", Value: []byte("x")},
+			{Key: "huge", Form: "commands", More: true}, {Key: "huge", Form: "commands", Part: 1, More: true}, {Key: "huge", Form: "commands", Part: 2},
+			{Key: "torn", Form: "commands", More: true},
+			{Key: strings.Repeat("k", 251), Form: backends.FormString},
+		}
+		did := loadRecords(t, c, backends.LoadOptions{}, records...)
+		if len(did) != len(records)-2 {
+			t.Errorf("%s: %d outcomes", v, len(did))
+		}
+		for key, want := range map[string]string{"hash": "strings only", "command": "a command of Redis", "rdb": "another kind of cache", "huge": "in parts", "torn": "in parts", records[13].Key: "250"} {
+			if o := did[key]; o.Did != backends.Failed || !strings.Contains(o.Err.Error(), want) {
+				t.Errorf("%s: %+v", v, o)
+			}
+		}
+		if did["over"].Did != backends.Ended || raw.do("get over") != "END" {
+			t.Errorf("%s: %+v", v, did["over"])
+		}
+		again, _ := dumpRecords(t, c, "plain", "hour", "month", "year")
+		if len(again) != 4 {
+			t.Fatalf("%s: %+v", v, again)
+		}
+		for i, r := range again {
+			if want := records[i]; did[r.Key].Did != backends.Loaded || string(r.Value) != string(want.Value) || r.Flags != 0 || r.Have.Has(backends.FactTTL) && r.Expires.Sub(want.Expires).Abs() > 3*time.Second {
+				t.Errorf("%s: %+v, was %+v; %+v", v, r, want, did[r.Key])
+			}
+		}
+	}
+}

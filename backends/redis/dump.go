@@ -27,6 +27,10 @@ const (
 // about these; see fast for keys that are all short strings. TTL and value are read next to one another, but not as one: a key that is
 // written in that very moment may get the TTL from before.
 func (c *cache) Dump(ctx context.Context, keys []string) iter.Seq2[[]backends.Record, error] {
+	return c.dump(ctx, keys, false)
+}
+
+func (c *cache) dump(ctx context.Context, keys []string, portable bool) iter.Seq2[[]backends.Record, error] {
 	return func(yield func([]backends.Record, error) bool) {
 		own, err := c.owners(ctx)
 		if err != nil {
@@ -43,7 +47,7 @@ func (c *cache) Dump(ctx context.Context, keys []string) iter.Seq2[[]backends.Re
 			byNode[n] = append(byNode[n], key)
 		}
 		for _, n := range order {
-			d := dump{c: c, node: n, yield: yield}
+			d := dump{c: c, node: n, yield: yield, portable: portable}
 			if err := d.run(ctx, byNode[n]); err != nil && !d.stopped {
 				yield(nil, fail(ctx, n.addr, err))
 				return
@@ -67,6 +71,8 @@ type dump struct {
 	typed   bool       // TYPE is
 	done    int        // keys that are settled
 	asks    [][]string // age, as it was asked with each batch of fast
+
+	portable bool // see Export
 }
 
 // A wanted is a key that is there, and how it is read.
@@ -77,7 +83,7 @@ type wanted struct {
 }
 
 func (d *dump) run(ctx context.Context, keys []string) (err error) {
-	if d.profile, err = d.node.profile(ctx, d.c.db, false); err != nil {
+	if d.profile, err = d.node.profile(ctx, d.c.db, d.portable); err != nil { // fields may have got TTLs
 		return err
 	}
 	d.sized, d.typed = true, true
@@ -187,13 +193,19 @@ func (d *dump) give(records []backends.Record, err error) bool {
 
 func (d *dump) divide(there []wanted) (small, huge []wanted) {
 	for _, k := range there {
-		if _, divisible := windows[k.kind]; divisible && k.size > d.c.whole.huge {
+		if d.inPieces(k) {
 			huge = append(huge, k)
 		} else {
 			small = append(small, k)
 		}
 	}
 	return small, huge
+}
+
+// inPieces tells whether a value is read in windows.
+func (d *dump) inPieces(k wanted) bool {
+	_, divisible := windows[k.kind]
+	return divisible && (k.size > d.c.whole.huge || d.portable && !d.inOne(k.kind))
 }
 
 func (d *dump) askKind(w *wire, keys []string) {
@@ -244,6 +256,9 @@ func (d *dump) valueCommands(k wanted) [][]string {
 	if k.kind == "string" {
 		return append(all, []string{"get", k.key})
 	}
+	if d.portable && d.inOne(k.kind) {
+		return append(all, wholeCommand(k))
+	}
 	return append(all, []string{"dump", k.key})
 }
 
@@ -279,8 +294,12 @@ func (d *dump) values(w *wire, keys []wanted) (records []backends.Record, strays
 	records = make([]backends.Record, 0, len(keys))
 	for _, k := range keys {
 		replies := make([]reply, 0, 3)
-		for range 2 + len(age)/2 {
-			r, err := w.blob()
+		for i := range 2 + len(age)/2 {
+			read := w.blob
+			if i == 1+len(age)/2 && d.portable && d.inOne(k.kind) {
+				read = func() (reply, error) { return w.whole(k.kind) }
+			}
+			r, err := read()
 			if err != nil {
 				return nil, nil, err
 			}
@@ -320,8 +339,8 @@ func (d *dump) record(k wanted, replies []reply, age []string) (r backends.Recor
 	}
 	d.c.lookups.Add(1)
 	r = backends.Record{Key: k.key, Form: formRDB, Type: k.kind, Value: value.bytes()}
-	if k.kind == "string" {
-		r.Form = formString
+	if k.kind == "string" || d.portable && d.inOne(k.kind) {
+		r.Form = k.kind
 	}
 	if !d.facts(&r, replies, age) {
 		return r, keyGone, nil

@@ -15,7 +15,7 @@ func (d *dump) singly(ctx context.Context, strays []string, huge []wanted) error
 		if err != nil {
 			return err
 		}
-		if _, divisible := windows[k.kind]; divisible && k.size > d.c.whole.huge {
+		if _, divisible := windows[k.kind]; d.inPieces(k) || divisible && d.portable && k.kind != "string" {
 			huge = append(huge, k)
 			continue
 		}

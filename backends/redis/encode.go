@@ -36,7 +36,7 @@ func (e *encoder) command(dst []byte, r *backends.Record) ([]byte, error) {
 		return dst, fmt.Errorf("a value of %d bytes: a server takes %d (proto-max-bulk-len)", len(r.Value), maxBulk)
 	}
 	switch {
-	case r.Form == formString && !r.Have.Has(backends.FactIdle) && !r.Have.Has(backends.FactFreq):
+	case r.Form == formString && !r.Have.Has(backends.FactIdle) && !r.Have.Has(backends.FactFreq), r.Form == backends.FormMemcached:
 		return e.set(dst, r), nil
 	case r.Form == formRDB:
 		return e.restore(dst, r, r.Value), nil

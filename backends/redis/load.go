@@ -64,6 +64,9 @@ type loading struct {
 	lanes   map[*node]*lane
 	pending []*shipment // in the order of their batches; the results have not been told
 
+	flagged bool // client flags of memcached were met
+	told    bool
+
 	moved  atomic.Bool // some slot is another node's than owners say
 	looked time.Time   // when owners were asked for
 
@@ -169,6 +172,8 @@ func (l *loading) record(s *shipment, r *backends.Record) {
 	case over(r):
 		o.Did = backends.Ended
 		return
+	case r.Form == backends.FormMemcached && r.Flags != 0:
+		l.flagged = true
 	case collection(r.Form) && int64(len(r.Value)) > l.c.whole.huge:
 		*o = l.buildWhole(r)
 		return
@@ -242,6 +247,13 @@ func (l *loading) deadNode(n *node) error {
 func (l *loading) tell(yield func(backends.Result, error) bool, last bool) bool {
 	if l.asked.Err() != nil {
 		return true
+	}
+	if l.flagged && !l.told {
+		l.told = true
+		notice := &backends.Notice{Shard: l.c.name, What: "client flags of memcached are lost", Err: errors.New("Redis keeps none: values that were compressed or serialised by a client come as they are")}
+		if !yield(backends.Result{}, notice) {
+			return false
+		}
 	}
 	l.mu.Lock()
 	untold := l.untold
