@@ -19,8 +19,9 @@ const (
 )
 
 type sighting struct {
-	is   signal
-	text string
+	is    signal
+	field string
+	text  string
 }
 
 // vocal are the fields in which a cache says one word.
@@ -55,28 +56,28 @@ func word(text string) signal {
 // the purge.
 func sightings(h http.Header, elapsed time.Duration) []sighting {
 	var all []sighting
-	add := func(is signal, text string) {
+	add := func(is signal, field, text string) {
 		if is != none {
-			all = append(all, sighting{is, text})
+			all = append(all, sighting{is, field, text})
 		}
 	}
 	for _, name := range vocal {
 		if value := strings.TrimSpace(h.Get(name)); value != "" {
-			add(word(value), name+" "+cut(value))
+			add(word(value), name, name+" "+cut(value))
 		}
 	}
 	for _, line := range h.Values("X-Cache") {
 		// "Hit from cloudfront"; or a word for each cache: "MISS, HIT".
 		for value := range strings.SplitSeq(line, ",") {
 			first, _, _ := strings.Cut(strings.TrimSpace(value), " ")
-			add(word(first), "X-Cache "+cut(strings.TrimSpace(value)))
+			add(word(first), "X-Cache", "X-Cache "+cut(strings.TrimSpace(value)))
 		}
 	}
 	switch ids := strings.Fields(h.Get("X-Varnish")); len(ids) {
 	case 1:
-		add(miss, "X-Varnish "+cut(ids[0])+", without the number of a stored object")
+		add(miss, "X-Varnish", "X-Varnish "+cut(ids[0])+", without the number of a stored object")
 	case 2:
-		add(hit, "X-Varnish with a stored object")
+		add(hit, "X-Varnish", "X-Varnish with a stored object")
 	}
 	return append(all, statusSightings(h, elapsed)...)
 }
@@ -85,20 +86,20 @@ func sightings(h http.Header, elapsed time.Duration) []sighting {
 func statusSightings(h http.Header, elapsed time.Duration) []sighting {
 	statuses, err := CacheStatuses(h)
 	if err != nil {
-		return []sighting{{unclear, "its Cache-Status is malformed: " + cut(strings.Join(h.Values("Cache-Status"), ", "))}}
+		return []sighting{{unclear, "Cache-Status", "its Cache-Status is malformed: " + cut(strings.Join(h.Values("Cache-Status"), ", "))}}
 	}
 	var all []sighting
 	for _, s := range statuses {
 		name := "Cache-Status of " + cut(s.Cache) + ": "
 		switch {
 		case s.Hit && s.TTL != nil && *s.TTL < 0 && time.Duration(min(-*s.TTL, 1<<31))*time.Second > elapsed+tolerance:
-			all = append(all, sighting{old, fmt.Sprintf("%sa hit, %d s beyond its freshness", name, -*s.TTL)})
+			all = append(all, sighting{old, "Cache-Status", fmt.Sprintf("%sa hit, %d s beyond its freshness", name, -*s.TTL)})
 		case s.Hit || s.Fwd == "partial":
-			all = append(all, sighting{hit, name + "a hit"})
+			all = append(all, sighting{hit, "Cache-Status", name + "a hit"})
 		case s.Collapsed: // the request that was answered may be from before the purge
-			all = append(all, sighting{unclear, name + "the answer to another request"})
+			all = append(all, sighting{unclear, "Cache-Status", name + "the answer to another request"})
 		case s.Fwd != "":
-			all = append(all, sighting{miss, name + "forwarded (" + cut(s.Fwd) + ")"})
+			all = append(all, sighting{miss, "Cache-Status", name + "forwarded (" + cut(s.Fwd) + ")"})
 		}
 	}
 	return all
