@@ -34,6 +34,7 @@ func Main(ctx context.Context, env *Env, args ...string) int {
 const (
 	impactNone    = "none"    // talks to no cache
 	impactRead    = "read"    // looks, and leaves no mark it can avoid
+	impactWrite   = "write"   // adds to it, and removes nothing
 	impactLoad    = "load"    // sends it traffic, on keys of its own that are removed at the end
 	impactDestroy = "destroy" // removes what is in it; asks first
 )
@@ -83,7 +84,7 @@ where the server counts a look as a hit, the number is told.`,
 	})
 	root.AddCommand(
 		newPing(env), newLs(env), newGet(env), newHitrate(env),
-		newRm(env), newExpire(env), newRestore(env), newLoad(env), newStampede(env), newPurge(env),
+		newRm(env), newExpire(env), newRestore(env), newWarm(env), newLoad(env), newStampede(env), newPurge(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)

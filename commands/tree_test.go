@@ -45,7 +45,7 @@ func TestEveryCommandIsComplete(t *testing.T) {
 	n := 0
 	walk(root, func(cmd *cobra.Command) {
 		n++
-		if impact := cmd.Annotations["impact"]; !slices.Contains([]string{impactNone, impactRead, impactLoad, impactDestroy}, impact) {
+		if impact := cmd.Annotations["impact"]; !slices.Contains([]string{impactNone, impactRead, impactWrite, impactLoad, impactDestroy}, impact) {
 			t.Errorf("%s: impact %q", cmd.CommandPath(), impact)
 		}
 		if cmd.Example == "" {

@@ -14,7 +14,8 @@ type Serving string
 const (
 	Hit    Serving = "hit"     // a cache had it, fresh or stale
 	Miss   Serving = "miss"    // the cache nearest to us asked further
-	Untold Serving = "unknown" // nothing tells, or caches contradict each other and their order is not known
+	Mixed  Serving = "mixed"   // caches contradict each other, and their order is not known
+	Untold Serving = "unknown" // nothing tells
 )
 
 // Served judges one response, and says what speaks for it. before is an earlier response
@@ -49,7 +50,7 @@ func Served(before, r Response) (Serving, []string) {
 	case repeated:
 		return Hit, append(hits, remarks...)
 	case len(hits) > 0 && len(misses) > 0:
-		return Untold, slices.Concat(hits, contrary(misses), remarks)
+		return Mixed, slices.Concat(hits, contrary(misses), remarks)
 	case len(hits) > 0:
 		return Hit, append(hits, remarks...)
 	case len(misses) > 0:

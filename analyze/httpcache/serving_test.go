@@ -33,7 +33,7 @@ func TestServed(t *testing.T) {
 		{"two lines: nginx behind nginx", "", "200\nX-Cache: MISS\nX-Cache: HIT", Hit, "X-Cache HIT"},
 		{"Varnish", "", "200\nX-Varnish: 7 5\nAge: 0", Hit, "stored object"},
 		{"Varnish, first", "", "200\nX-Varnish: 5\nAge: 0", Miss, "without the number"},
-		{"nginx in front of Varnish: nothing tells which is which", "", "200\nX-Cache: MISS\nX-Varnish: 7 5", Untold, "but X-Cache MISS"},
+		{"nginx in front of Varnish: nothing tells which is which", "", "200\nX-Cache: MISS\nX-Varnish: 7 5", Mixed, "but X-Cache MISS"},
 		{"nginx in front of Varnish: an object of nginx's", "200\nX-Cache: MISS\nX-Varnish: 5", "200\nX-Cache: HIT\nX-Varnish: 5", Hit, "as before"},
 		{"a silent cache in front of Varnish", "200\nX-Varnish: 5", "200\nX-Varnish: 5", Hit, "as before"},
 		{"Squid", "", "200\nX-Cache: HIT from proxy\nX-Cache-Lookup: HIT from proxy:3128", Hit, "HIT from proxy"},

@@ -31,7 +31,7 @@ var rules = []struct {
 		[]string{"github.com/itchyny/gojq", "go.yaml.in/yaml/v3", "github.com/clipperhouse/displaywidth", "github.com/dustin/go-humanize"}}},
 	{"commands/journal", rule{"a journal knows pages and results, and no command", []string{"backends"}, nil}},
 	{"commands", rule{"commands join streams, folds and render; which backend serves a URL, and who is the CDN of a name, is main's to say",
-		[]string{"backends", "backends/archive", "purge", "analyze/...", "loadgen/...", "commands/render", "commands/journal"},
+		[]string{"backends", "backends/archive", "backends/source", "purge", "analyze/...", "loadgen/...", "commands/render", "commands/journal"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "go.yaml.in/yaml/v3", "github.com/dustin/go-humanize", "github.com/schollz/progressbar/v3", "golang.org/x/time/rate"}}},
 	{"analyze/accumtest", rule{"tests of accumulators", []string{"analyze"}, []string{"github.com/google/go-cmp/cmp"}}},
 	{"analyze/decode", rule{"decode makes bytes readable, wherever they come from", nil,
