@@ -100,11 +100,12 @@ What is seen is one point of presence of a CDN, the one that is near to here.
 The origin comes first: requests begin two at a time, and become fewer when its
 answers take twice as long as calm ones or fail. A 429, or a 503 with Retry-After,
 is waited for (a minute at most) and asked again, at any --pace. --max-errors counts
-URLs without an answer, with HTTP 429 or 5xx.
+URLs that failed for the server's sake: without an answer, with HTTP 429 or 5xx.
 
 Runs of more than 1,000 URLs keep a journal. --resume goes on: what was done is not
 asked for again, but for the last second's where the process was killed; what
-failed is. The values of --header are not kept, and are to be given again.
+failed for the server's sake is. The values of --header are not kept, and are to be
+given again.
 
 Fields of --fail-if: hit_rate (hits and filled, of all but redirects), hit_rate_before,
 hits, filled, not_cached, unknown, failed, refused, redirected, urls, requests,
@@ -201,7 +202,7 @@ func (o *warmURLOptions) carryOut(cmd *cobra.Command, env *Env, ro render.Option
 	began := env.Now()
 	run := done.fold(cmd.Context(), env, asker)
 	done.end = env.Now().Sub(began)
-	kept := o.journal.conclude(env, run == nil && done.counts[warmFailed] == 0)
+	kept := o.journal.conclude(env, run == nil && done.blamed == 0)
 	done.tell(env)
 	gates := error(nil)
 	if run == nil {

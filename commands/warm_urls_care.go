@@ -31,7 +31,6 @@ const (
 	careFirst   = 2                     // requests at a time to begin with
 	careOf      = 9                     // answers whose median is the latency
 	carePlus    = 25 * time.Millisecond // beyond twice the calm latency: below that nobody suffers
-	careHits    = 4 * careOf            // answers from the cache, one behind the other, until the origin is taken for not involved
 	careBackoff = time.Second           // the first wait after a 429 that names none
 	careWait    = time.Minute           // the longest wait, whatever an answer asks for
 )
@@ -90,8 +89,11 @@ func (c *warmCare) observe(p carePulse) string {
 		}
 		return ""
 	}
+	if len(c.recent) < careOf { // the new pace is not judged yet
+		return ""
+	}
 	now := median(c.recent)
-	switch slow := len(c.recent) == careOf && now > max(2*c.calm, c.calm+carePlus); {
+	switch slow := now > max(2*c.calm, c.calm+carePlus); {
 	case !slow:
 		c.grow()
 	case c.limit <= 1: // alone, we are not what makes it slow

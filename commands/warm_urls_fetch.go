@@ -208,6 +208,8 @@ func shortError(ctx context.Context, err error) error {
 		return errors.New("the connection was closed without an answer")
 	case strings.Contains(text, "headers exceeded"):
 		return fmt.Errorf("its head is larger than %d KiB", verifyHead>>10)
+	case strings.Contains(text, "parse Location"):
+		return errors.New(warmNowhere)
 	case strings.Contains(text, "malformed"):
 		return errors.New("the answer is no HTTP")
 	}

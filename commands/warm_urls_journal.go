@@ -298,9 +298,10 @@ func (j *warmRecording) found(from warmed, url string) int {
 	return it.n
 }
 
-// did notes what became of an item. What failed is asked for again by a run that goes on.
+// did notes what became of an item. What failed for the server's sake is asked for again by
+// a run that goes on.
 func (j *warmRecording) did(env *Env, w *warmed) {
-	if j.file == nil || w.state == warmFailed {
+	if j.file == nil || w.blame {
 		return
 	}
 	fmt.Fprintf(j.out, "%d %s %s\n", w.n, w.state, w.reason)

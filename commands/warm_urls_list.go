@@ -146,11 +146,11 @@ func (o *warmURLOptions) take(l *warmList, at map[string]int, u sources.URL, kin
 			l.examples = append(l.examples, fmt.Sprintf("line %d: a URL with a user or password", u.Line))
 		}
 		return
-	case !o.hosts.permits(parsed):
-		l.foreign[site(parsed)]++
-		return
 	case !o.selects(u.URL, parsed):
 		l.left++
+		return
+	case !o.hosts.permits(parsed):
+		l.foreign[site(parsed)]++
 		return
 	}
 	switch {

@@ -61,6 +61,7 @@ const (
 	lookAgain   = 1200 * time.Millisecond // caches store a moment later, and count ages in whole seconds
 	lookInVain  = 64                      // looks again, without one that helped, until the rest is spared
 	warmByCache = "a miss each time, and nothing in the answers says why: the cache's configuration"
+	warmNowhere = "a redirect to what is no URL"
 	warmMixed   = "caches on the way contradict each other"
 	warmSilent  = "nothing in the answers tells whether they come from a cache"
 )
@@ -79,31 +80,59 @@ type warmRun struct {
 	waiting   []warmed                          // for another look
 }
 
-// run brings what became of the items, in the order in which that is known. It ends early,
-// and without an error, when ctx ends: what was under way then is not told.
-func (r *warmRun) run(ctx context.Context, items iter.Seq[warmItem]) iter.Seq[warmed] {
+// run brings what became of the items, in the order in which that is known. The items of a
+// group, which are one URL's, are asked for one behind the other: nginx, asked for two
+// variants of what it does not have yet, keeps the later one only. It ends early, and without
+// an error, when ctx ends: what was under way then is not told.
+func (r *warmRun) run(ctx context.Context, groups iter.Seq[[]warmItem]) iter.Seq[warmed] {
 	r.edges = make(map[warmItem]string)
 	return func(yield func(warmed) bool) {
-		for items != nil {
+		for groups != nil {
 			var next []warmItem
-			for w := range severally(ctx, r.workers, items, r.warm) {
-				if w.state == warmRedirected && w.target != "" {
-					next = append(next, r.redirected(&w)...)
-				}
-				if w.again != nil {
-					r.waiting = append(r.waiting, w)
-					continue
-				}
-				if !yield(w) {
-					return
+			for all := range severally(ctx, r.workers, groups, r.warmGroup) {
+				for _, w := range all {
+					if w.state == warmRedirected && w.target != "" {
+						next = append(next, r.redirected(&w)...)
+					}
+					if w.again != nil {
+						r.waiting = append(r.waiting, w)
+					} else if !yield(w) {
+						return
+					}
 				}
 			}
-			if items = nil; len(next) > 0 {
-				items = slices.Values(next)
+			if groups = nil; len(next) > 0 {
+				groups = slices.Values(grouped(next))
 			}
 		}
 		r.look(ctx, yield)
 	}
+}
+
+// grouped are the items by URL, in the order in which those come first.
+func grouped(items []warmItem) (groups [][]warmItem) {
+	at := make(map[string]int)
+	for _, it := range items {
+		n, ok := at[it.url]
+		if !ok {
+			n = len(groups)
+			at[it.url], groups = n, append(groups, nil)
+		}
+		groups[n] = append(groups[n], it)
+	}
+	return groups
+}
+
+// warmGroup brings what is done of a group when ctx ends.
+func (r *warmRun) warmGroup(ctx context.Context, group []warmItem) (all []warmed, ok bool) {
+	for _, it := range group {
+		w, ok := r.warm(ctx, it)
+		if !ok {
+			break
+		}
+		all = append(all, w)
+	}
+	return all, len(all) > 0
 }
 
 // look asks a third time for what may be cached by now. Where that helps none of the first,
@@ -318,7 +347,7 @@ func (r *warmRun) redirect(w *warmed, location string) {
 	to, err := base.Parse(location)
 	switch {
 	case err != nil || len(location) > 16<<10:
-		w.state, w.reason = warmFailed, "a redirect to what is no URL"
+		w.state, w.reason = warmFailed, warmNowhere
 	case to.Scheme != "http" && to.Scheme != "https" || to.Host == "" || to.User != nil || !r.permitted(to):
 		w.reason = "to another site, not followed"
 	case w.hops >= warmHops:

@@ -70,25 +70,29 @@ func (d *warmTally) url(n int) string {
 	return ""
 }
 
-// items are those that no run before has done.
-func (d *warmTally) items() iter.Seq[warmItem] {
+// items are those that no run before has done, by URL.
+func (d *warmTally) items() iter.Seq[[]warmItem] {
 	done := make(map[int]bool, len(d.journal.before))
 	for _, w := range d.journal.before {
 		done[w.n] = true
 	}
-	extra := slices.Clone(d.journal.extra) // more come while we are at it, from elsewhere
-	return func(yield func(warmItem) bool) {
+	extra := slices.DeleteFunc(slices.Clone(d.journal.extra), func(it warmItem) bool { return done[it.n] })
+	return func(yield func([]warmItem) bool) {
 		n := 0
 		for _, u := range d.list.urls {
+			var group []warmItem
 			for variant := range d.o.variants {
-				if !done[n] && !yield(warmItem{n: n, url: u.URL, variant: variant}) {
-					return
+				if !done[n] {
+					group = append(group, warmItem{n: n, url: u.URL, variant: variant})
 				}
 				n++
 			}
+			if len(group) > 0 && !yield(group) {
+				return
+			}
 		}
-		for _, it := range extra {
-			if !done[it.n] && !yield(it) {
+		for _, group := range grouped(extra) {
+			if !yield(group) {
 				return
 			}
 		}

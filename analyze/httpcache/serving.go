@@ -128,6 +128,9 @@ func Obstacles(r Response) []Obstacle {
 	all = append(all, freshness(r)...)
 	found(SetCookie, len(r.Header.Values("Set-Cookie")) > 0)
 	found(VaryAny, slices.ContainsFunc(fields(r.Header, "Vary"), func(f string) bool { return f == "*" }))
+	if len(all) > 1 {
+		all = slices.DeleteFunc(all, func(o Obstacle) bool { return o == NoLifetime }) // it is the weakest
+	}
 	return all
 }
 

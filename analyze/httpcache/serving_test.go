@@ -83,6 +83,7 @@ func TestObstacles(t *testing.T) {
 		{"200\nX-Cache: BYPASS\nX-Cache-Status: BYPASS\nCache-Control: max-age=60", "bypass"},
 		{"403\nCf-Mitigated: challenge\nCache-Control: max-age=60", "mitigated"},
 		{"200", "no_lifetime"},
+		{"200\nVary: *", "vary_any"},
 		{"302", "status"},
 	} {
 		var codes []string
