@@ -317,7 +317,7 @@ func (o *warmURLOptions) list(env *Env, ro render.Options, l *warmList) error {
 			var chunk []render.Row
 			for _, u := range part {
 				row := render.Row{render.Text(u.URL), render.Unknown()}
-				if l.counted {
+				if l.counted && u.Heat >= 1 {
 					row[1] = render.Int(int64(u.Heat))
 				}
 				chunk = append(chunk, row)
