@@ -14,6 +14,7 @@ import (
 	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen/fleet"
+	"github.com/cachectl/cachectl/loadgen/theory"
 )
 
 // An experiment is an application in front of a cache and an origin, tried with several
@@ -64,8 +65,9 @@ func (o *experiment) add(cmd *cobra.Command) {
 
 // A strategyRun is what became of one strategy.
 type strategyRun struct {
-	name   string
-	report *fleet.Report
+	name     string
+	report   *fleet.Report
+	expected *theory.Expectation // of the origin calls per expiry; nil: nobody asked
 }
 
 // play tries the strategies one behind the other, and brings what became of those that were tried.
@@ -79,7 +81,7 @@ func (o *experiment) play(ctx context.Context, env *Env) (runs []strategyRun, er
 		o.tellTurn(env, i)
 		report, err := stage.play(ctx, o.config(choice))
 		if report != nil {
-			runs = append(runs, strategyRun{choice.Name, report})
+			runs = append(runs, strategyRun{name: choice.Name, report: report})
 		}
 		if err != nil {
 			return runs, err

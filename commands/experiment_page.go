@@ -1,26 +1,24 @@
 package commands
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen/fleet"
 )
 
 // page shows strategies side by side: the table, what reached the origin over time, and how
 // long clients waited.
-func (o *experiment) page(env *Env, title string, doc render.Doc, runs []strategyRun) render.Page {
-	p := render.Page{
-		Title: title, Lead: phasesText(o.traffic.traffic.Phases) + ", origin " + o.origin.String(), Summary: o.fields(),
-		Foot: fmt.Sprintf("cachectl %s, %s, seed %d", env.Version, env.Now().UTC().Format(time.RFC3339), o.traffic.traffic.Seed),
-	}
+func experimentPage(env *Env, title string, doc render.Doc, runs []strategyRun) render.Page {
+	p := render.Page{Title: title, Summary: doc.Fields, Foot: pageFoot(env)}
 	doc.Fields = nil
+	var triggers []fleet.Trigger
+	for i := range runs[0].report.After {
+		triggers = append(triggers, runs[0].report.After[i].Trigger)
+	}
 	p.Sections = []render.Section{
 		{Title: "Side by side", Table: &doc},
-		{Title: "Calls to the origin", Text: "How many fetches and commits the origin began in each second.", Chart: tickChart("Origin calls a second", render.Count, runs, func(t *fleet.Tick) float64 { return float64(t.Starts) }, o.shared.Triggers)},
-		{Title: "At the origin at once", Text: "The most that were under way or waiting in each second.", Chart: tickChart("Under way at the origin", render.Count, runs, func(t *fleet.Tick) float64 { return float64(t.Most) }, o.shared.Triggers)},
-		{Title: "Hit rate", Text: "Of the reads that were due in each second: answered without waiting for the origin.", Chart: tickChart("Hit rate", render.Share, runs, hitsOf, o.shared.Triggers)},
+		{Title: "Calls to the origin", Text: "How many fetches and commits the origin began in each second.", Chart: tickChart("Origin calls a second", render.Count, runs, func(t *fleet.Tick) float64 { return float64(t.Starts) }, triggers)},
+		{Title: "At the origin at once", Text: "The most that were under way or waiting in each second.", Chart: tickChart("Under way at the origin", render.Count, runs, func(t *fleet.Tick) float64 { return float64(t.Most) }, triggers)},
+		{Title: "Hit rate", Text: "Of the reads that were due in each second: answered without waiting for the origin.", Chart: tickChart("Hit rate", render.Share, runs, hitsOf, triggers)},
 		{Title: "Latency by percentile", Text: "Of reads, from the moment they were due.", Chart: strategiesChart(runs)},
 	}
 	if starts := startsChart(runs); starts != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen"
 	"github.com/cachectl/cachectl/loadgen/fleet"
+	"github.com/cachectl/cachectl/loadgen/theory"
 )
 
 // fields say what the experiment was.
@@ -113,12 +114,18 @@ func latencyText(d time.Duration) string {
 	return fmt.Sprintf("%.3gµs", float64(d.Nanoseconds())/1e3)
 }
 
+// A savedStrategy is a strategyRun in a file.
+type savedStrategy struct {
+	fleet.Report
+	Expected *theory.Expectation `json:"expected_calls,omitempty"`
+}
+
 // stampedeFile is what is saved of the runs.
 func stampedeFile(runs []strategyRun, env *Env) func() (*loadgen.Run, error) {
 	return func() (*loadgen.Run, error) {
 		file := &loadgen.Run{Kind: loadgen.StampedeRun, Program: "cachectl " + env.Version, Made: env.Now()}
 		for _, r := range runs {
-			text, err := json.Marshal(r.report)
+			text, err := json.Marshal(savedStrategy{*r.report, r.expected})
 			if err != nil {
 				return nil, err
 			}

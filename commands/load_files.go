@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen"
-	"github.com/cachectl/cachectl/loadgen/fleet"
 )
 
 // openRun reads a file that --save wrote.
@@ -49,12 +47,11 @@ func openRuns(paths []string) (all []*loadgen.Run, err error) {
 // strategiesOf are the reports of a stampede or of patterns.
 func strategiesOf(run *loadgen.Run) (runs []strategyRun, err error) {
 	for _, s := range run.Strategies {
-		report := new(fleet.Report)
-		decoder := json.NewDecoder(bytes.NewReader(s.Report))
-		if err := decoder.Decode(report); err != nil {
+		var saved savedStrategy
+		if err := json.Unmarshal(s.Report, &saved); err != nil {
 			return nil, fmt.Errorf("report of %s: %w", s.Strategy, err)
 		}
-		runs = append(runs, strategyRun{s.Strategy, report})
+		runs = append(runs, strategyRun{s.Strategy, &saved.Report, saved.Expected})
 	}
 	return runs, nil
 }
@@ -238,15 +235,16 @@ func (o *showOptions) run(cmd *cobra.Command, env *Env, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if len(o.gates.texts) > 0 {
-		return errors.New("checks of a saved stampede are not made again")
+	title, make, fields, figures := "Patterns", patternDoc, patternFields, patternFigures
+	if runs[0].expected != nil {
+		title, make, fields, figures = "Stampede", stampedeDoc, stampedeFields, stampedeFigures
 	}
-	return o.output.print(env, ro, render.Doc{Columns: patternColumns, List: "strategies", Rows: rows(strategyRows(runs))})
-}
-
-func strategyRows(runs []strategyRun) (table []render.Row) {
-	for _, r := range runs {
-		table = append(table, patternRow(r))
+	doc := make(runs)
+	if err := o.gates.parse(fields...); err != nil {
+		return err
 	}
-	return table
+	var saved experiment // of which only the checks are wanted
+	return errors.Join(o.output.print(env, ro, doc),
+		o.record.save(func() (*loadgen.Run, error) { return run, nil }, func() render.Page { return experimentPage(env, title, doc, runs) }),
+		saved.judged(&o.gates, runs, figures))
 }

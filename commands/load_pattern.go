@@ -62,13 +62,15 @@ func (o *loadOptions) runPatterns(cmd *cobra.Command, env *Env) error {
 	if len(runs) == 0 {
 		return end
 	}
-	doc := o.patternDoc(runs)
+	doc := patternDoc(runs)
+	doc.Fields = o.fields()
 	err = o.output.print(env, ro, doc)
-	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return o.page(env, "Patterns", doc, runs) }), o.judged(&o.gates, runs, func(r strategyRun) map[string]float64 { return patternFigures(r.report) }))
+	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Patterns", doc, runs) }), o.judged(&o.gates, runs, patternFigures))
 }
 
-func (o *loadOptions) patternDoc(runs []strategyRun) render.Doc {
-	doc := render.Doc{Columns: patternColumns, List: "patterns", Fields: o.fields()}
+// patternDoc puts patterns side by side.
+func patternDoc(runs []strategyRun) render.Doc {
+	doc := render.Doc{Columns: patternColumns, List: "patterns"}
 	var table []render.Row
 	for _, r := range runs {
 		table = append(table, patternRow(r))
@@ -97,7 +99,8 @@ func patternRow(r strategyRun) render.Row {
 }
 
 // patternFigures are a pattern's numbers, by the names that checks use.
-func patternFigures(rep *fleet.Report) map[string]float64 {
+func patternFigures(r strategyRun) map[string]float64 {
+	rep := r.report
 	c, seconds := &rep.Consistency, measuredSeconds(rep)
 	values := map[string]float64{
 		"hit_rate": rep.Hits(), "local_hit_rate": rep.LocalHits(), "remote_hit_rate": rep.RemoteHits(),

@@ -129,9 +129,14 @@ func (o *stampedeOptions) run(cmd *cobra.Command, env *Env) error {
 	if len(runs) == 0 {
 		return end
 	}
-	doc := o.doc(runs)
+	for i := range runs {
+		expected := o.expected(runs[i].name)
+		runs[i].expected = &expected
+	}
+	doc := stampedeDoc(runs)
+	doc.Fields = o.fields()
 	err = o.output.print(env, ro, doc)
-	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return o.page(env, "Stampede", doc, runs) }), o.judged(&o.gates, runs, o.figures))
+	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Stampede", doc, runs) }), o.judged(&o.gates, runs, stampedeFigures))
 }
 
 func (o *stampedeOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error) {

@@ -63,9 +63,9 @@ const (
 )
 
 // judge holds what was measured against theory.
-func (o *stampedeOptions) judge(r strategyRun) prediction {
+func (r *strategyRun) judge() prediction {
 	starts := &r.report.Cycles.Starts
-	p := prediction{Expectation: o.expected(r.name)}
+	p := prediction{Expectation: *r.expected}
 	p.low, p.high = p.Band(starts.N)
 	switch {
 	case starts.N == 0:
@@ -80,11 +80,12 @@ func (o *stampedeOptions) judge(r strategyRun) prediction {
 	return p
 }
 
-func (o *stampedeOptions) doc(runs []strategyRun) render.Doc {
-	doc := render.Doc{Columns: stampedeColumns, List: "strategies", Fields: o.fields()}
+// stampedeDoc puts strategies side by side, and says what is behind their figures.
+func stampedeDoc(runs []strategyRun) render.Doc {
+	doc := render.Doc{Columns: stampedeColumns, List: "strategies"}
 	var table []render.Row
 	for _, r := range runs {
-		p := o.judge(r)
+		p := r.judge()
 		table = append(table, strategyRow(r, p))
 		switch {
 		case p.verdict == noForm:
@@ -150,8 +151,8 @@ func recovery(r *fleet.Report) render.Cell {
 	return cell
 }
 
-// figures are a strategy's numbers, by the names that checks use.
-func (o *stampedeOptions) figures(r strategyRun) map[string]float64 {
+// stampedeFigures are a strategy's numbers, by the names that checks use.
+func stampedeFigures(r strategyRun) map[string]float64 {
 	rep := r.report
 	starts := &rep.Cycles.Starts
 	values := map[string]float64{
@@ -167,7 +168,7 @@ func (o *stampedeOptions) figures(r strategyRun) map[string]float64 {
 		"p50": {&rep.Latency, .5}, "p99": {&rep.Latency, .99}, "p99.9": {&rep.Latency, .999}, "max": {&rep.Latency, 1},
 		"window_p99": {&rep.Window, .99}, "stale_age_p99": {&rep.Stale.Past, .99},
 	})
-	if o.judge(r).verdict == outsideBand {
+	if r.judge().verdict == outsideBand {
 		values["outside_band"] = 1
 	}
 	for i := range rep.After {
