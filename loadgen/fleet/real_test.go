@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// long tells whether there is time for what takes it.
+func long() bool { return os.Getenv("CACHECTL_LONG") != "" }
+
 // A place is a real server to run on.
 type place struct {
 	backends.Backend
@@ -27,7 +31,7 @@ type place struct {
 }
 
 func (p *place) stage() Stage {
-	s := Stage{Cache: p.Backend.(backends.Dialer), Prefix: "fleet:", Size: 100, Tolerance: time.Second}
+	s := Stage{Cache: p.Backend.(backends.Dialer), Prefix: "fleet:", Size: 100, Tolerance: time.Minute}
 	s.Subscriber, _ = p.Backend.(backends.Subscriber)
 	return s
 }
@@ -59,7 +63,7 @@ func opened(t testing.TB, open backends.Opener, scheme, addr string) backends.Ba
 func onRedis(t testing.TB) *place {
 	t.Helper()
 	s := servers.Redis(t, servers.Default(t), servers.Options{})
-	return &place{opened(t, redis.Open, "redis", s.Addr), s, 500 * time.Millisecond}
+	return &place{opened(t, redis.Open, "redis", s.Addr), s, 300 * time.Millisecond}
 }
 
 func onMemcached(t testing.TB) *place {
@@ -107,8 +111,8 @@ func TestRealOneFetchAnExpiry(t *testing.T) {
 			t.Parallel()
 			p := on(t)
 			name, _, _ := strings.Cut(name, " ")
-			m := played(t, p, hotKey(t, p, name, 3), p.stage())
-			if c := m.Cycles.Starts; c.Most != 1 || c.N < 2 || c.N > 7 || m.Origin.Reads != c.N+m.Cycles.Unfinished {
+			m := played(t, p, hotKey(t, p, name, 2), p.stage())
+			if c := m.Cycles.Starts; c.Most != 1 || c.N < 2 || c.N > 5 || m.Origin.Reads != c.N+m.Cycles.Unfinished {
 				t.Errorf("%d cycles with up to %d fetches, %d fetches in all; want 1 each", c.N, c.Most, m.Origin.Reads)
 			}
 			if m.Locks.Expired > 0 || m.Locks.Denied == 0 || m.Served[FromOther] == 0 || m.Served[WithError] > 0 {
@@ -121,13 +125,17 @@ func TestRealOneFetchAnExpiry(t *testing.T) {
 // TestRealEveryMissFetches: without protection there are as many fetches as requests come while the key is missing, and with
 // singleflight no more than there are processes.
 func TestRealEveryMissFetches(t *testing.T) {
-	for name, on := range map[string]func(testing.TB) *place{"redis": onRedis, "memcached": onMemcached} {
+	places := map[string]func(testing.TB) *place{"redis": onRedis}
+	if long() {
+		places["memcached"] = onMemcached
+	}
+	for name, on := range places {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := on(t)
 			m := played(t, p, hotKey(t, p, "none", 3), p.stage())
 			want := 1 + 500*m.Cycles.Missing.Mean().Seconds()
-			if mean := m.Cycles.Starts.Mean(); mean < 20 || math.Abs(mean-want) > 3*math.Sqrt(want/float64(m.Cycles.Starts.N))+2 {
+			if mean := m.Cycles.Starts.Mean(); mean < 20 || math.Abs(mean-want) > 3*math.Sqrt(want/float64(m.Cycles.Starts.N))+2+500*m.Late.Quantile(.99).Seconds() {
 				t.Errorf("none: %.1f fetches an expiry; 500/s come for %v, which makes %.1f", mean, m.Cycles.Missing.Mean(), want)
 			}
 			m = played(t, p, hotKey(t, p, "singleflight", 2), p.stage())
@@ -149,9 +157,13 @@ func TestRealEarly(t *testing.T) {
 }
 
 // TestRealAndVirtual: a run and its twin have the same requests, and their counts agree within three standard deviations, and what comes
-// in the time that a busy machine leaves the key missing longer.
+// in the time that a busy machine leaves the key missing longer, or brings requests late.
 func TestRealAndVirtual(t *testing.T) {
-	for _, name := range []string{"none", "lock", "singleflight", "swr"} {
+	names := []string{"none", "lock"}
+	if long() {
+		names = append(names, "singleflight", "swr", "xfetch", "stale-if-error")
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := onRedis(t)
@@ -163,7 +175,7 @@ func TestRealAndVirtual(t *testing.T) {
 				t.Errorf("%d requests, and %d virtual ones", m.Reads, v.Reads)
 			}
 			a, b := &m.Cycles.Starts, &v.Cycles.Starts
-			more := 500 * math.Abs(m.Cycles.Missing.Mean().Seconds()-v.Cycles.Missing.Mean().Seconds())
+			more := 500 * (math.Abs(m.Cycles.Missing.Mean().Seconds()-v.Cycles.Missing.Mean().Seconds()) + m.Late.Quantile(.99).Seconds())
 			sigma := math.Sqrt(a.Variance()/float64(a.N) + b.Variance()/float64(b.N))
 			if diff := math.Abs(a.Mean() - b.Mean()); diff > 3*sigma+more+1 {
 				t.Errorf("%.1f fetches an expiry (%d), and virtually %.1f (%d); sigma %.2f, %.1f come later", a.Mean(), a.N, b.Mean(), b.N, sigma, more)
@@ -182,7 +194,7 @@ func TestRealAndVirtual(t *testing.T) {
 func TestRealCluster(t *testing.T) {
 	t.Parallel()
 	nodes := servers.Cluster(t, servers.Default(t), 3, 0, servers.Options{})
-	p := &place{opened(t, redis.Open, "redis+cluster", nodes[0].Addr+","+nodes[1].Addr), nodes[0], 500 * time.Millisecond}
+	p := &place{opened(t, redis.Open, "redis+cluster", nodes[0].Addr+","+nodes[1].Addr), nodes[0], 300 * time.Millisecond}
 	c := hotKey(t, p, "lock", 3)
 	c.Source = poisson(7, 1000, 20)
 	s := p.stage()
