@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -76,7 +75,7 @@ func (s Suite) testSubscribeEnds(t *testing.T, b backends.Backend) {
 	if _, err := publisher.Publish(testContext(t), "warm", nil); err != nil { // what stays open is opened
 		t.Fatal(err)
 	}
-	before := runtime.NumGoroutine()
+	before := goroutines(t)
 
 	ctx, cancel := context.WithCancelCause(testContext(t))
 	why := errors.New("the caller's reason")

@@ -23,7 +23,7 @@ func TestPaceSlowsDown(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	time.Sleep(350 * time.Millisecond) // behind its look at the calm server
+	begun(t, c) // and has had its look at the calm server
 	for suffers := time.Now().Add(1500 * time.Millisecond); ; {
 		select {
 		case err := <-ended:
