@@ -15,10 +15,13 @@ import (
 const form = backends.FormMemcached
 
 // Bounds of a batch of Dump. Its commands fit into the buffers of a connection, so that
-// it never waits for us to read while we wait for it to read.
+// it never waits for us to read while we wait for it to read. As long as values are small
+// batches grow.
 const (
-	dumpBatch = 100
-	dumpBytes = 8 << 20 // of values, before they are handed on
+	dumpBatch    = 100
+	dumpMost     = 1000
+	dumpCommands = 48 << 10
+	dumpBytes    = 8 << 20 // of values, before they are handed on
 )
 
 // metaStore tells whether the server has the meta commands in their final form.
@@ -93,8 +96,8 @@ func (d *dumping) node(ctx context.Context, n *node, keys []string) error {
 		}
 	}
 	d.refused = true
-	for len(able) > 0 && !d.stopped {
-		batch := able[:min(dumpBatch, len(able))]
+	for size := dumpBatch; len(able) > 0 && !d.stopped; {
+		batch := fitting(able[:min(size, len(able))])
 		done, records, stale := 0, []backends.Record(nil), false
 		err := n.do(ctx, func(conn *conn) (err error) {
 			done, records, stale, err = d.batch(conn, n, p, batch)
@@ -109,15 +112,37 @@ func (d *dumping) node(ctx context.Context, n *node, keys []string) error {
 		if len(records) > 0 {
 			d.give(records, nil)
 		}
-		able = able[done:]
+		if able = able[done:]; bytesOf(records) < dumpBytes/16 {
+			size = min(2*size, dumpMost)
+		} else {
+			size = dumpBatch
+		}
 	}
 	return nil
+}
+
+// fitting is as many keys as their commands may be sent at once.
+func fitting(keys []string) []string {
+	size := 0
+	for i, key := range keys {
+		if size += 4*len(key)/3 + len("mg  b s v f t u\r\n"); size > dumpCommands {
+			return keys[:max(i, 1)]
+		}
+	}
+	return keys
+}
+
+func bytesOf(records []backends.Record) (n int) {
+	for i := range records {
+		n += len(records[i].Value)
+	}
+	return n
 }
 
 // batch asks for keys, and for as many that their values stay within bounds: what comes
 // beyond is read and asked for again.
 func (d *dumping) batch(conn *conn, n *node, p profile, keys []string) (done int, records []backends.Record, stale bool, err error) {
-	var commands []byte
+	commands := make([]byte, 0, 40*len(keys))
 	meta := p.metaStore()
 	for _, key := range keys {
 		if !meta {
@@ -132,9 +157,12 @@ func (d *dumping) batch(conn *conn, n *node, p profile, keys []string) (done int
 		return 0, nil, false, err
 	}
 	d.lookups.Add(int64(len(keys)))
+	records = make([]backends.Record, 0, len(keys))
 	size, full := 0, false
 	for _, key := range keys {
-		conn.extend()
+		if conn.r.Buffered() == 0 {
+			conn.extend()
+		}
 		line, err := conn.line()
 		if err != nil {
 			return 0, nil, false, err

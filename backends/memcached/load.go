@@ -132,7 +132,7 @@ func (l *loading) load(batch []backends.Record) backends.Result {
 		default:
 			n := l.nodes[r.Shard]
 			if n == nil {
-				n, l.strange = l.home(r.Key), l.strange || len(l.cache.nodes) > 1
+				n, l.strange = l.home(r.Key), l.strange || len(l.cache.nodes) > 1 && r.Shard != ""
 			}
 			if byNode[n] == nil {
 				order = append(order, n)
@@ -266,7 +266,9 @@ func (l *loading) exchange(c *conn, n *node, p profile, jobs []*job) error {
 		return err
 	}
 	for _, j := range sent {
-		c.extend()
+		if c.r.Buffered() == 0 {
+			c.extend()
+		}
 		line, err := c.line()
 		if err != nil {
 			return err

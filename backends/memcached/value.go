@@ -92,8 +92,11 @@ func (c *conn) body(g *gotten, size, window int64) error {
 		keep = min(window, size)
 	}
 	g.total, g.item.value, g.item.hasValue = size, size, true
-	var data bytes.Buffer
 	source := patient{c}
+	if keep == size && size <= atOnce {
+		return c.smallBody(g, int(size), source)
+	}
+	var data bytes.Buffer
 	if _, err := io.CopyN(&data, source, keep); err != nil {
 		return cutShort(err)
 	}
@@ -111,6 +114,21 @@ func (c *conn) body(g *gotten, size, window int64) error {
 	return nil
 }
 
+// atOnce is the biggest value for which room is made before it is there.
+const atOnce = 64 << 10
+
+func (c *conn) smallBody(g *gotten, size int, source patient) error {
+	data := make([]byte, size+len("\r\n"))
+	if _, err := io.ReadFull(source, data); err != nil {
+		return cutShort(err)
+	}
+	if string(data[size:]) != "\r\n" {
+		return fmt.Errorf("%w: a value is longer than announced", errProtocol)
+	}
+	g.data = data[:size:size]
+	return nil
+}
+
 func cutShort(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -122,6 +140,8 @@ func cutShort(err error) error {
 type patient struct{ c *conn }
 
 func (p patient) Read(b []byte) (int, error) {
-	p.c.extend()
+	if p.c.r.Buffered() == 0 {
+		p.c.extend()
+	}
 	return p.c.r.Read(b)
 }
