@@ -157,11 +157,11 @@ func (o *warmURLOptions) variantName(n int) string {
 
 func (o *warmURLOptions) run(cmd *cobra.Command, env *Env, args []string) error {
 	ctx := cmd.Context()
+	defer o.journal.close()
 	args, err := o.journal.load(cmd, env, args)
 	if err != nil {
 		return err
 	}
-	defer o.journal.close()
 	ro, err := o.parse(cmd, args)
 	if err != nil {
 		return err
