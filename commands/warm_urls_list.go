@@ -296,7 +296,7 @@ func (l *warmList) tell(env *Env) {
 		env.warn("and %s more that are no URLs", render.Int(int64(more)).Text)
 	}
 	if l.badLog > 0 {
-		env.note("%s of the log that are none of an access log were passed over", plural(int64(l.badLog), "line"))
+		env.note("%s passed over: not of an access log", plural(int64(l.badLog), "line"))
 	}
 	for n, host := range l.foreigners() {
 		if n == badNamed {

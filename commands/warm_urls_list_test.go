@@ -46,7 +46,7 @@ func TestWarmSources(t *testing.T) {
 		"list":           {"/b\n# no\n\n/a#x\nhttps://www.example.com/b\nHTTPS://www.example.com/c", host + "/b,\n" + host + "/a,\nHTTPS://www.example.com/c,\n", "1 named twice", exitDone, nil},
 		"list, packed":   {packed("/b\n/a"), host + "/b,\n" + host + "/a,\n", "2 URLs would be asked for", exitDone, nil},
 		"BOM":            {"\ufeff/b", host + "/b,\n", "", exitDone, nil},
-		"log":            {log, host + "/hot?a=1,3\n" + host + "/warm,2\n" + host + "/cold,1\n", "1 line of the log", exitDone, nil},
+		"log":            {log, host + "/hot?a=1,3\n" + host + "/warm,2\n" + host + "/cold,1\n", "1 line passed over", exitDone, nil},
 		"log, packed":    {packed(log), host + "/hot?a=1,3\n" + host + "/warm,2\n" + host + "/cold,1\n", "", exitDone, nil},
 		"CloudFront":     {"#Version: 1.0\n#Fields: cs-method cs-uri-stem sc-status x-host-header\nGET\t/a\t200\twww.example.com\n", host + "/a,1\n", "", exitDone, nil},
 		"sitemap":        {sitemap, host + "/high,\n" + host + "/none,\n" + host + "/low,\n", "it is of another host", exitPartial, nil},

@@ -217,7 +217,7 @@ func (d *warmTally) doc() render.Doc {
 		{Label: "hit rate", Cell: render.Text(render.Ratio(now).Text + " now, " + render.Ratio(before).Text + " before")},
 		ratio("hit_rate", "Share of hits after the run, of all but redirects", now),
 		ratio("hit_rate_before", "Share of hits before the run, of all but redirects", before),
-		number("urls", d.done, "URLs, each variant counted"),
+		{Name: "urls", Cell: render.Int(int64(d.done)), Machine: true},
 	}}
 	if d.o.noVerify {
 		doc.Fields = slices.Delete(doc.Fields, 1, 2)

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 //	VICTIM   one that a script may shut down; VICTIMPORT is its port
 //	SECURE   one that wants TLS; CA, CERT and KEY are files
 //	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
+//	FRONT    an nginx that caches in front of a small shop
 //	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
 //
 // Every script has CDNs of its own, which the environment names as users do. The
@@ -55,6 +56,7 @@ func TestScripts(t *testing.T) {
 	newest := memcacheds[len(memcacheds)-1]
 	mem, mem2 := servers.Memcached(t, newest, servers.Options{}), servers.Memcached(t, newest, servers.Options{})
 	oldMem := servers.Memcached(t, memcacheds[0], servers.Options{})
+	front := startFront(t)
 
 	params := testscript.Params{
 		Dir: "../../testdata/script",
@@ -74,6 +76,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("MEMCACHED", mem.Addr)
 			e.Setenv("MEMCACHED2", mem2.Addr)
 			e.Setenv("OLDMEMCACHED", oldMem.Addr)
+			e.Setenv("FRONT", front)
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			startCDNs(t, e)
