@@ -34,7 +34,7 @@ type auditLine struct {
 // fail a run that is over.
 func (o *bulk) audit(cmd *cobra.Command, env *Env, t *target, patterns []string, took time.Duration, run error) {
 	line := auditLine{
-		Command: cmd.Name(), Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd),
+		Command: commandName(cmd), Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd),
 		Counts: make(map[string]int64), Seconds: took.Seconds(), Journal: o.journal.Path(), Continues: o.resume != "",
 	}
 	for _, counts := range o.state.Counts {

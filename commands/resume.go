@@ -25,6 +25,7 @@ type recording struct {
 	journal *journal.Journal
 	state   *journal.State
 	met     map[string]bool // shards that answered at some time of the run
+	from    string          // where what is loaded comes from, without secrets; empty: nothing is
 }
 
 // newest is the value of --resume without a file.
@@ -43,8 +44,14 @@ func (r *recording) add(cmd *cobra.Command) {
 	cmd.MarkFlagFilename("resume")
 }
 
-// Flags that say how, not what: a run that goes on may have others.
-var howFlags = []string{"target", "yes", "confirm", "pace", "rate", "count", "output", "columns", "jq", "color", "no-header", "out", "quiet", "resume", "retry-for", "failures"}
+// Flags that say how, not what: a run that goes on may have others. A DSN may hold a
+// password, so it is kept nowhere.
+var howFlags = []string{"target", "yes", "confirm", "pace", "rate", "count", "output", "columns", "jq", "color", "no-header", "out", "quiet", "resume", "retry-for", "failures", "keep-free", "allow-evictions", "dsn"}
+
+// commandName is what stands behind the program's name: "rm", "warm sql".
+func commandName(cmd *cobra.Command) string {
+	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+}
 
 // load reads the journal of --resume, and puts its selection where the command line's
 // would be. It returns the patterns.
@@ -69,7 +76,7 @@ func (r *recording) load(cmd *cobra.Command, env *Env, args []string) ([]string,
 	}
 	if path == newest {
 		var err error
-		if path, err = newestJournal(env, cmd.Name()); err != nil {
+		if path, err = newestJournal(env, commandName(cmd)); err != nil {
 			return nil, err
 		}
 	}
@@ -77,7 +84,7 @@ func (r *recording) load(cmd *cobra.Command, env *Env, args []string) ([]string,
 	if r.journal, r.state, err = journal.Open(path); err != nil {
 		return nil, err
 	}
-	if r.state.Command != cmd.Name() {
+	if r.state.Command != commandName(cmd) {
 		return nil, usagef("%s is the journal of %q", path, r.state.Command)
 	}
 	if r.state.Ended == whole {
@@ -108,7 +115,7 @@ func (r *recording) begin(cmd *cobra.Command, env *Env, t *target, patterns []st
 		return nil
 	}
 	h := journal.Head{
-		ID: env.Now().UTC().Format("20060102T150405.000Z"), Time: env.Now().UTC(), Command: cmd.Name(),
+		ID: env.Now().UTC().Format("20060102T150405.000Z"), Time: env.Now().UTC(), Command: commandName(cmd), Source: r.from,
 		Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd), Listed: listed,
 	}
 	path, chosen := r.path, r.path != ""
@@ -118,7 +125,7 @@ func (r *recording) begin(cmd *cobra.Command, env *Env, t *target, patterns []st
 			env.note("no journal: %v", err)
 			return nil
 		}
-		path = filepath.Join(dir, "journal", h.Command+"-"+h.ID+journalSuffix)
+		path = filepath.Join(dir, "journal", strings.ReplaceAll(h.Command, " ", "_")+"-"+h.ID+journalSuffix)
 	}
 	var err error
 	if r.journal, err = journal.Create(path, h, list); err != nil {

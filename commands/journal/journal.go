@@ -30,7 +30,8 @@ type Head struct {
 	ID       string              `json:"id"`
 	Time     time.Time           `json:"time"`
 	Command  string              `json:"command"`
-	Target   string              `json:"target"` // without secrets
+	Target   string              `json:"target"`           // without secrets
+	Source   string              `json:"source,omitempty"` // what is loaded into it, without secrets
 	Context  string              `json:"context,omitempty"`
 	Patterns []string            `json:"patterns,omitempty"`
 	Flags    map[string][]string `json:"flags,omitempty"`
