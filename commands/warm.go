@@ -69,7 +69,7 @@ With --key every object or row is a record of your own making: the key is a temp
   cachectl warm dump.resp --pace max --rejects bad.ndjson
   cachectl warm users.backup --replace --yes --verify 1%
   cachectl warm --resume
-  zcat users.ndjson.gz | cachectl warm - --format ndjson --keep-free 20% -o json`,
+  cachectl warm - --format ndjson --keep-free 20% -o json`,
 		Annotations: map[string]string{operand: "FILE"},
 		Args:        cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
