@@ -84,7 +84,7 @@ where the server counts a look as a hit, the number is told.`,
 	})
 	root.AddCommand(
 		newPing(env), newLs(env), newGet(env), newHitrate(env),
-		newRm(env), newExpire(env), newRestore(env), newWarm(env), newLoad(env), newStampede(env), newPurge(env),
+		newRm(env), newExpire(env), newRestore(env), newWarm(env), newCopy(env), newLoad(env), newStampede(env), newPurge(env),
 		newContext(env), newDemo(env), newCompletion(env), newVersion(env),
 	)
 	root.AddCommand(newTopics()...)

@@ -23,8 +23,11 @@ type target struct {
 	password string // where the password comes from, in words; "" when there is none
 }
 
-// targetFlag is the value of -t.
-type targetFlag struct{ value string }
+// targetFlag is the value of -t, or of an argument that names a cache in its way.
+type targetFlag struct {
+	value string
+	named string // what the argument is called; empty: it is the flag
+}
 
 func (f *targetFlag) add(cmd *cobra.Command, env *Env) {
 	cmd.Flags().StringVarP(&f.value, "target", "t", "", "the cache: a context's `name or URL`")
@@ -44,6 +47,9 @@ var urlVariables = []string{"REDIS_URL", "VALKEY_URL", "MEMCACHED_URL"}
 // usual URL variables.
 func (f *targetFlag) resolve(env *Env) (*target, error) {
 	value, origin := f.value, "flag --target"
+	if f.named != "" {
+		origin = f.named
+	}
 	if value == "" {
 		value, origin = env.Getenv("CACHECTL_TARGET"), "environment variable CACHECTL_TARGET"
 	}
@@ -116,7 +122,7 @@ func (f *targetFlag) open(ctx context.Context, env *Env) (backends.Backend, *tar
 	if err != nil {
 		return nil, nil, err
 	}
-	if holdsPassword(t.url) && strings.HasPrefix(t.origin, "flag") {
+	if holdsPassword(t.url) && (strings.HasPrefix(t.origin, "flag") || f.named != "" && t.context == "") {
 		env.warn("a password on the command line shows in the process list; use REDISCLI_AUTH or a context's password_file")
 	}
 	opener, ok := env.Schemes[t.url.Scheme]
