@@ -227,8 +227,8 @@ func (f *filling) verdict(end error, l *load) error {
 	if n := f.state.Sum(rejected); n > 0 {
 		end = errors.Join(end, withHint(&partialError{f.rejects.err(n, f.feed.stands())}, "%s", f.rejects.hint()))
 	}
-	var limit *limitError
-	if end == nil || errors.As(end, &limit) || errors.Is(end, context.Canceled) {
+	var check *checkError
+	if end == nil || errors.As(end, &check) || errors.Is(end, context.Canceled) {
 		return end
 	}
 	var file *journal.Error

@@ -6,8 +6,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
@@ -31,6 +31,7 @@ type load struct {
 	queue []*parcel // handed to the Loader, and not told
 
 	bytes   int64                    // of what was loaded, about
+	bad     atomic.Int64             // records rejected, also by the run before
 	stuck   map[string]backends.Page // of a shard that has records in again, how far it has come beside them
 	unmet   []backends.Outcome       // what again has to say
 	partial bool                     // among them is a part of a value, which cannot be sent alone
@@ -42,6 +43,9 @@ var errFed = errors.New("the source is read to its end")
 // fedAhead is how many parcels are read before the Loader asks for them.
 const fedAhead = 4
 
+// errDrain, among batches, makes the Loader tell what became of all before it.
+var errDrain error = &backends.Notice{What: "drain"}
+
 // all loads in rounds: where the connection is lost, what was under way is sent again for
 // a while. The feed is read once.
 func (l *load) all(ctx context.Context) error {
@@ -49,6 +53,7 @@ func (l *load) all(ctx context.Context) error {
 	l.progress = newWalkProgress(l.env, l.words.done, false)
 	l.lost.before = l.progress.clear
 	defer l.progress.stop()
+	l.bad.Store(l.state.Sum(rejected))
 	l.stuck, l.reasons = make(map[string]backends.Page), make(map[string]int64)
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -124,21 +129,28 @@ func (l *load) batches(ctx context.Context, waiting []*parcel) iter.Seq2[[]backe
 		var p *parcel
 		entries := make([]backends.Entry, 2*parcelRecords)
 		pages := func(yield func(backends.Page, error) bool) {
-			for p = range l.parcels(ctx, waiting) {
-				if len(p.records) > len(entries) {
-					entries = make([]backends.Entry, len(p.records))
+			for some, err := range l.parcels(ctx, waiting) {
+				page := backends.Page{}
+				if p = some; p != nil {
+					entries = slices.Grow(entries[:0], len(p.records))
+					page.Entries = entries[:len(p.records)]
 				}
-				if !yield(backends.Page{Entries: entries[:len(p.records)]}, nil) {
+				if !yield(page, err) {
 					return
 				}
 			}
 		}
 		for _, err := range l.pace.of(ctx, l.backend, &l.selection, pages) {
-			if err != nil {
-				if backends.Ends(err) {
-					l.source = err
+			switch {
+			case err == errDrain: // comes back behind the results of all before it
+				if !yield(nil, err) {
 					return
 				}
+				continue
+			case err != nil && backends.Ends(err):
+				l.source = err
+				return
+			case err != nil:
 				l.lost.add(err)
 				continue
 			}
@@ -154,10 +166,10 @@ func (l *load) batches(ctx context.Context, waiting []*parcel) iter.Seq2[[]backe
 
 // parcels brings what is to be sent, as long as there is room for it, nothing was lost,
 // and not too much was rejected.
-func (l *load) parcels(ctx context.Context, waiting []*parcel) iter.Seq[*parcel] {
-	return func(yield func(*parcel) bool) {
+func (l *load) parcels(ctx context.Context, waiting []*parcel) iter.Seq2[*parcel, error] {
+	return func(yield func(*parcel, error) bool) {
 		for _, p := range waiting {
-			if !yield(p) {
+			if !yield(p, nil) {
 				return
 			}
 		}
@@ -175,16 +187,19 @@ func (l *load) parcels(ctx context.Context, waiting []*parcel) iter.Seq[*parcel]
 				continue
 			}
 			l.trim(p)
-			if err := l.rejects.over(l.state.Sum(rejected) + int64(len(p.bad))); err != nil {
-				l.source = err
+			l.bad.Add(int64(len(p.bad)))
+			if l.room.crowded(p.bytes) && !yield(nil, errDrain) {
 				return
 			}
 			if err := l.room.admit(ctx, p.bytes, l.tellRoom); err != nil {
 				l.source = err
 				return
 			}
-			if !yield(p) {
+			if !yield(p, nil) {
 				return
+			}
+			if err := l.rejects.over(l.bad.Load()); err != nil && l.source == nil {
+				l.source = err
 			}
 		}
 	}
@@ -224,9 +239,9 @@ func (l *load) told(results iter.Seq2[backends.Result, error]) iter.Seq2[backend
 	return func(yield func(backends.Result, error) bool) {
 		for result, err := range results {
 			if err != nil {
-				if !backends.Ends(err) { // a lost node: its records come as failed
-					var shard *backends.ShardError
-					if !errors.As(err, &shard) {
+				if !backends.Ends(err) {
+					var shard *backends.ShardError // its records come as failed
+					if err != errDrain && !errors.As(err, &shard) {
 						l.lost.add(err)
 					}
 					continue
@@ -287,6 +302,7 @@ func (l *load) match(p *parcel, outcomes []backends.Outcome) (backends.Result, e
 				}
 			}
 			p.bad = append(p.bad, bad)
+			l.bad.Add(1)
 			at++
 			continue
 		}
@@ -307,6 +323,7 @@ func (l *load) match(p *parcel, outcomes []backends.Outcome) (backends.Result, e
 		return r, err
 	}
 	l.bytes += p.bytes
+	l.room.settled += float64(p.bytes)
 	if len(lost) > 0 {
 		p.bad, p.others = nil, nil
 		l.postpone(p, lost, nil)
@@ -317,79 +334,4 @@ func (l *load) match(p *parcel, outcomes []backends.Outcome) (backends.Result, e
 		r.After, r.Last = l.state.Marks[p.page.Shard], false
 	}
 	return r, nil
-}
-
-// postpone keeps records of a parcel to be sent again.
-func (l *load) postpone(p *parcel, records []backends.Record, err error) {
-	if err != nil {
-		l.unmet = append(l.unmet, backends.Outcome{Err: err})
-	}
-	for i := range records {
-		l.partial = l.partial || records[i].More || records[i].Part > 0
-	}
-	l.stuck[p.page.Shard] = p.page
-	l.again = append(l.again, &parcel{page: p.page, records: records, bad: p.bad, others: p.others, bytes: p.bytes})
-}
-
-// regroup gives what is to be sent again the marks: the last of a shard leads behind
-// everything that was settled meanwhile.
-func (l *load) regroup() {
-	last := make(map[string]*parcel)
-	for _, p := range l.again {
-		p.page.After, p.page.Last = l.state.Marks[p.page.Shard], false
-		last[p.page.Shard] = p
-	}
-	for shard, page := range l.stuck {
-		if p := last[shard]; p != nil {
-			p.page = page
-		}
-	}
-	clear(l.stuck)
-}
-
-// passing tells whether an error is of the moment, and not of the record.
-func passing(err error) bool {
-	return returns(err) || full(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, backends.ErrDenied) || errors.Is(err, backends.ErrAuth) || says(err, "READONLY", "MISCONF", "NOREPLICAS")
-}
-
-// returns tells whether waiting makes sense: what was there, and is not now, may come back.
-func returns(err error) bool {
-	return backends.Disconnected(err) || says(err, "LOADING ", "CLUSTERDOWN", "MASTERDOWN")
-}
-
-func says(err error, words ...string) bool {
-	text := err.Error()
-	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
-}
-
-// ahead reads n items ahead of its reader, in a goroutine of its own.
-func ahead[T any](seq iter.Seq2[T, error], n int) iter.Seq2[T, error] {
-	type item struct {
-		value T
-		err   error
-	}
-	return func(yield func(T, error) bool) {
-		ready, left := make(chan item, n), make(chan struct{})
-		go func() {
-			defer close(ready)
-			for value, err := range seq {
-				select {
-				case ready <- item{value, err}:
-				case <-left:
-					return
-				}
-			}
-		}()
-		defer func() {
-			close(left)
-			for range ready { // until the source has returned
-			}
-		}()
-		for it := range ready {
-			if !yield(it.value, it.err) {
-				return
-			}
-		}
-	}
 }

@@ -160,5 +160,5 @@ func (r *rejects) over(n int64) error {
 	if r.most < 0 || n <= r.most {
 		return nil
 	}
-	return &limitError{checkError{fmt.Sprintf("%s cannot be loaded, and --max-errors %d allows no more: stopped", plural(n, "record"), r.most)}}
+	return &checkError{fmt.Sprintf("%s cannot be loaded, and --max-errors %d allows no more: stopped", plural(n, "record"), r.most)}
 }

@@ -62,6 +62,7 @@ type roomWatch struct {
 	left    float64           // estimated bytes that may be sent until the next look
 	sent    float64           // estimated bytes, in all
 	since   float64           // of them, since the last look
+	settled float64           // of them, what the results have been told of
 	warned  bool
 	strikes int // looks in a row that saw keys evicted
 }
@@ -96,6 +97,12 @@ func (w *roomWatch) admit(ctx context.Context, bytes int64, tell func(string)) e
 	return nil
 }
 
+// crowded tells whether so many bytes more can be judged only when everything that was
+// sent has arrived.
+func (w *roomWatch) crowded(bytes int64) bool {
+	return w.reader != nil && w.sent > w.settled && w.since+float64(bytes) > w.left
+}
+
 // clear looks until there is room and nothing is evicted. While what is under way arrives
 // nothing is sent.
 func (w *roomWatch) clear(ctx context.Context, need float64, tell func(string)) error {
@@ -109,6 +116,7 @@ func (w *roomWatch) clear(ctx context.Context, need float64, tell func(string)) 
 		evicts := w.evicting(nodes)
 		tight, left, used := w.tightest(nodes)
 		w.since, w.looked, w.used = 0, time.Now(), used
+		left -= (w.sent - w.settled) * w.growth() // is under way
 		w.left = left / w.growth() / 2
 		switch {
 		case evicts == "" && left > need*w.growth():
