@@ -69,9 +69,9 @@ type roomWatch struct {
 
 // Intervals of looking.
 const (
-	lookEvery = time.Second
-	lookAgain = 100 * time.Millisecond
-	mostLooks = 30 // while the room grows smaller and nothing is sent
+	roomLook   = time.Second
+	roomPause  = 100 * time.Millisecond
+	mostPauses = 30 // while the room grows smaller and nothing is sent
 )
 
 func (r *room) watch(b backends.Backend) *roomWatch {
@@ -87,7 +87,7 @@ func (w *roomWatch) admit(ctx context.Context, bytes int64, tell func(string)) e
 		return nil
 	}
 	need := float64(bytes)
-	if time.Since(w.looked) >= lookEvery || w.since+need > w.left {
+	if time.Since(w.looked) >= roomLook || w.since+need > w.left {
 		if err := w.clear(ctx, need, tell); err != nil {
 			return err
 		}
@@ -123,14 +123,14 @@ func (w *roomWatch) clear(ctx context.Context, need float64, tell func(string)) 
 			return nil
 		case evicts != "" && w.strikes > 2:
 			return withHint(&roomError{evicts}, "fewer records fit; --allow-evictions goes on")
-		case evicts == "" && (n >= mostLooks || n > 0 && used <= before):
+		case evicts == "" && (n >= mostPauses || n > 0 && used <= before):
 			return withHint(&roomError{tight}, "--keep-free sets how much stays free; more memory, and --resume goes on")
 		}
 		if !w.warned {
 			w.warned = true
 			tell("slowing down: " + orElse(evicts, tight))
 		}
-		if before = used; !pause(ctx, lookAgain*time.Duration(1+w.strikes*5)) {
+		if before = used; !pause(ctx, roomPause*time.Duration(1+w.strikes*5)) {
 			return context.Cause(ctx)
 		}
 	}

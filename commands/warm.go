@@ -27,7 +27,7 @@ type warm struct {
 	queryFile string
 }
 
-const warmCare = `Keys that are there stay as they are (--if-missing, the default); --replace puts
+const fillingCare = `Keys that are there stay as they are (--if-missing, the default); --replace puts
 what is loaded in their place, and asks first. --ttl is for records that would never
 expire, --jitter spreads all TTLs, the same for a key in every run, and keys with
 less than --min-ttl left are skipped.
@@ -62,7 +62,7 @@ name, or by how the file begins; gzip and zstd are unpacked.
 With --key every object or row is a record of your own making: the key is a template
 ('user:{id}:profile'), the value a field (--value) or the whole row as JSON.
 
-` + warmCare,
+` + fillingCare,
 		Example: `  cachectl warm users.ndjson.zst --dry-run
   cachectl warm users.csv --key 'user:{id}' --ttl 1h --jitter 10%
   cachectl warm pages.jsonl --key 'page:{path}' --value html --ttl @max_age --hottest-first --heat hits
@@ -86,7 +86,7 @@ With --key every object or row is a record of your own making: the key is a temp
 	f.BoolVar(&o.headless, "headerless", false, "the table has no header: its columns are called 1, 2, 3")
 	f.BoolVar(&o.noQuotes, "no-quotes", false, "a quote in the table is a character like any other")
 	complete(cmd, "format", fileFormats...)
-	cmd.AddCommand(newWarmSQL(env))
+	cmd.AddCommand(newWarmSQL(env), newWarmUrls(env))
 	return describe(cmd, "change", impactWrite, exitsFilling...)
 }
 

@@ -28,7 +28,7 @@ without an ORDER BY that leaves no choice it would go on at another row.
 Each row's key is a template of its columns, its value a column (--value) or the
 whole row as JSON, as row_to_json writes it.
 
-` + warmCare,
+` + fillingCare,
 		Example: `  cachectl warm sql --dsn postgres://app@db/shop --query 'SELECT id, name, price FROM products' --key 'product:{id}' --ttl 1h
   cachectl warm sql --query-file hot.sql --key 'user:{id}:profile' --value profile --ttl @max_age --jitter 10%
   cachectl warm sql --query 'SELECT * FROM pages ORDER BY id' --key 'page:{path}' --heat hits --hottest-first --dry-run`,
