@@ -121,12 +121,15 @@ func BenchmarkCopy(b *testing.B) {
 				b.Fatal(err)
 			}
 			source, target := opened(b, "redis", from.Addr), opened(b, "redis", to.Addr)
+			sourceCPU, targetCPU := serverCPU(b, a), serverCPU(b, z)
 			f := measured(func() {
 				if got := copied(b, source, target, how == "export"); got != n {
 					b.Fatalf("%d keys of %d", got, n)
 				}
 			})
 			speed[how] = append(speed[how], f)
+			b.Logf("%-7s CPU: source %.2f s, target %.2f s, client %.2f s; wall %.2f s; peak RSS of the benchmark %.0f MiB",
+				how, serverCPU(b, a)-sourceCPU, serverCPU(b, z)-targetCPU, f.cpu, f.wall, f.rss)
 			if got := z.Do(ctx, "debug", "digest").String(); !strings.HasSuffix(got, digest) {
 				b.Fatalf("by %s: the copy is another: %s, want %s", how, got, digest)
 			}
@@ -135,7 +138,9 @@ func BenchmarkCopy(b *testing.B) {
 			b.Fatal(err)
 		}
 		part := min(n, 30_000)
+		sourceCPU, targetCPU := serverCPU(b, a), serverCPU(b, z)
 		f := measured(func() { oneByOne(b, a, z, part) })
+		b.Logf("one by one, %d keys: CPU: source %.2f s, target %.2f s, client %.2f s; wall %.2f s", part, serverCPU(b, a)-sourceCPU, serverCPU(b, z)-targetCPU, f.cpu, f.wall)
 		f.wall, f.cpu = f.wall*float64(n)/float64(part), f.cpu*float64(n)/float64(part)
 		speed["one"] = append(speed["one"], f)
 	}

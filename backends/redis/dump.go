@@ -164,6 +164,13 @@ func (d *dump) slow(ctx context.Context, w *wire, keys []string) error {
 			if err != nil {
 				return err
 			}
+			if d.portable && d.profile.fieldTTL {
+				var unsure []string
+				if records, unsure, err = d.fieldTTLs(ctx, records); err != nil {
+					return err
+				}
+				lost = append(lost, unsure...)
+			}
 			strays = append(strays, lost...)
 			if small = small[n:]; len(records) > 0 && !d.give(records, nil) {
 				return nil

@@ -35,6 +35,12 @@ func (d *dump) singly(ctx context.Context, strays []string, huge []wanted) error
 			return nil
 		}
 	}
+	if d.portable && len(huge) > 0 {
+		var err error
+		if huge, err = d.streams(ctx, huge); err != nil || d.stopped {
+			return err
+		}
+	}
 	for _, k := range huge {
 		if err := d.inWindows(ctx, k); err != nil || d.stopped {
 			return err

@@ -12,7 +12,7 @@ import (
 )
 
 // Export reads keys as Dump does, but asks for values as applications do, so that servers
-// of any version take them. A stream, and a hash whose fields may have TTLs, comes as the
+// of any version take them. A stream, and a hash with fields that have TTLs, comes as the
 // commands that build it, in parts, as a huge value does. A type of a module comes as Dump
 // has it.
 func (c *cache) Export(ctx context.Context, keys []string) iter.Seq2[[]backends.Record, error] {
@@ -21,7 +21,7 @@ func (c *cache) Export(ctx context.Context, keys []string) iter.Seq2[[]backends.
 
 // inOne tells whether one command reads a value of a type whole.
 func (d *dump) inOne(kind string) bool {
-	return kind == backends.FormString || collection(kind) && (kind != backends.FormHash || !d.profile.fieldTTL)
+	return kind == backends.FormString || collection(kind)
 }
 
 func wholeCommand(k wanted) []string {

@@ -223,15 +223,10 @@ func (w *window) stream(ctx context.Context) error {
 		}
 		var c commands
 		for _, item := range entries {
-			e, ok := streamEntry(item)
-			if !ok {
+			if !addEntry(&c, item) {
 				return errors.New("unexpected reply to XRANGE")
 			}
-			args := []string{"xadd", string(e.Name)}
-			for _, pair := range e.Pairs {
-				args = append(args, string(pair[0]), string(pair[1]))
-			}
-			c.add(args...)
+			e, _ := streamEntry(item)
 			from = "(" + string(e.Name)
 		}
 		if !w.give(c) {
@@ -275,16 +270,32 @@ func (w *window) aboutStream(ctx context.Context) error {
 	if answer, err = w.ask(ctx, "xinfo", "stream", w.key); err != nil {
 		return err
 	}
+	if w.parts > 0 || len(groups) > 0 {
+		c.add(streamEnd(answer)...)
+	}
+	w.give(c)
+	return nil
+}
+
+// addEntry adds the command for an entry of XRANGE.
+func addEntry(c *commands, item any) bool {
+	e, ok := streamEntry(item)
+	args := []string{"xadd", string(e.Name)}
+	for _, pair := range e.Pairs {
+		args = append(args, string(pair[0]), string(pair[1]))
+	}
+	c.add(args...)
+	return ok
+}
+
+// streamEnd is the command for what XINFO STREAM says beside entries.
+func streamEnd(answer any) []string {
 	about := fields(answer)
 	args := []string{"xsetid", about["last-generated-id"]}
 	if added, deleted := about["entries-added"], about["max-deleted-entry-id"]; added != "" && deleted != "" {
 		args = append(args, "entriesadded", added, "maxdeletedid", deleted)
 	}
-	if w.parts > 0 || len(groups) > 0 {
-		c.add(args...)
-	}
-	w.give(c)
-	return nil
+	return args
 }
 
 func (w *window) pending(ctx context.Context, c *commands, group string) error {
