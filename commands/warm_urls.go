@@ -229,7 +229,7 @@ func (d *warmTally) fold(ctx context.Context, env *Env, asker *warmAsker) error 
 	limited, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	run := warmRun{warmAsker: asker, variants: d.o.variants, workers: d.o.concurrency, verify: !d.o.noVerify, follow: !d.o.noFollow,
-		permitted: d.o.hosts.permits, known: d.known(), found: d.journal.found}
+		permitted: d.o.hosts.permits, listed: d.listed, known: d.known(), found: d.journal.found}
 	progress := newCountProgress(env, "warmed", d.total())
 	defer progress.stop()
 	for w := range run.run(limited, d.items()) {

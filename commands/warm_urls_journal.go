@@ -176,9 +176,11 @@ func (j *warmRecording) read(path string) error {
 		len(lines) < j.head.URLs+2 || lines[j.head.URLs+1] != ".\n" {
 		return bad
 	}
-	list := &warmList{}
+	list := &warmList{at: make(map[string]int, j.head.URLs)}
 	for _, line := range lines[1 : j.head.URLs+1] {
-		list.urls = append(list.urls, sources.URL{URL: strings.TrimSuffix(line, "\n")})
+		line = strings.TrimSuffix(line, "\n")
+		list.at[line] = len(list.urls)
+		list.urls = append(list.urls, sources.URL{URL: line})
 	}
 	j.extra, j.before = nil, nil
 	for n, line := range lines[j.head.URLs+2:] {

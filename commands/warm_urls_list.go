@@ -77,7 +77,8 @@ func parseWarmHost(text string) (*url.URL, error) {
 // A warmList is what is to be asked for, the hottest first.
 type warmList struct {
 	urls    []sources.URL
-	counted bool // the heat of some are requests
+	at      map[string]int // which URLs these are, and while they are read where each is
+	counted bool           // the heat of some are requests
 
 	twice, left, rare, beyond int            // that came again; that the patterns, --min-count and --top leave out
 	foreign                   map[string]int // of sites that are not permitted
@@ -92,8 +93,7 @@ const badNamed = 5
 
 // readWarmList reads all sources before anything is asked for.
 func (o *warmURLOptions) readWarmList(ctx context.Context, env *Env, asker *warmAsker, names []string) (*warmList, error) {
-	l := &warmList{foreign: make(map[string]int)}
-	at := make(map[string]int)
+	l := &warmList{foreign: make(map[string]int), at: make(map[string]int)}
 	for _, name := range names {
 		kind, urls, done, err := o.openWarmSource(ctx, env, asker, name)
 		if err != nil {
@@ -112,7 +112,7 @@ func (o *warmURLOptions) readWarmList(ctx context.Context, env *Env, asker *warm
 				done()
 				return nil, sourceError(name, kind, err)
 			default:
-				o.take(l, at, u, kind)
+				o.take(l, u, kind)
 			}
 		}
 		if err := errors.Join(done(), ctx.Err()); err != nil {
@@ -138,7 +138,7 @@ func sourceError(name, kind string, err error) error {
 }
 
 // take adds a URL, if it is one that is wanted.
-func (o *warmURLOptions) take(l *warmList, at map[string]int, u sources.URL, kind string) {
+func (o *warmURLOptions) take(l *warmList, u sources.URL, kind string) {
 	parsed, err := url.Parse(u.URL)
 	switch {
 	case err != nil || parsed.User != nil:
@@ -159,14 +159,14 @@ func (o *warmURLOptions) take(l *warmList, at map[string]int, u sources.URL, kin
 	case math.IsNaN(u.Heat):
 		u.Heat = 0.5 // what a sitemap's priority is where it says none
 	}
-	if n, twice := at[u.URL]; twice {
+	if n, twice := l.at[u.URL]; twice {
 		l.twice++
 		if kind == fromLog {
 			l.urls[n].Heat += u.Heat
 		}
 		return
 	}
-	at[u.URL] = len(l.urls)
+	l.at[u.URL] = len(l.urls)
 	l.urls = append(l.urls, u)
 }
 
@@ -187,7 +187,13 @@ func (o *warmURLOptions) selects(text string, u *url.URL) bool {
 func (o *warmURLOptions) order(l *warmList) {
 	if o.minCount > 0 {
 		all := len(l.urls)
-		l.urls = slices.DeleteFunc(l.urls, func(u sources.URL) bool { return u.Heat < float64(o.minCount) })
+		l.urls = slices.DeleteFunc(l.urls, func(u sources.URL) bool {
+			rare := u.Heat < float64(o.minCount)
+			if rare {
+				delete(l.at, u.URL)
+			}
+			return rare
+		})
 		l.rare = all - len(l.urls)
 	}
 	slices.SortStableFunc(l.urls, func(a, b sources.URL) int {
@@ -201,6 +207,9 @@ func (o *warmURLOptions) order(l *warmList) {
 	})
 	if o.top > 0 && len(l.urls) > o.top {
 		l.beyond = len(l.urls) - o.top
+		for _, u := range l.urls[o.top:] {
+			delete(l.at, u.URL)
+		}
 		l.urls = slices.Clip(l.urls[:o.top])
 	}
 }

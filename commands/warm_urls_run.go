@@ -74,7 +74,8 @@ type warmRun struct {
 	verify    bool
 	follow    bool
 	permitted func(*url.URL) bool
-	known     map[warmItem]bool                 // n and hops are 0
+	listed    func(url string) bool
+	known     map[warmItem]bool                 // that redirects led to; n and hops are 0
 	found     func(from warmed, url string) int // a URL that a redirect led to is noted, and has a number
 	edges     map[warmItem]string               // redirects
 	waiting   []warmed                          // for another look
@@ -375,7 +376,7 @@ func (r *warmRun) redirected(w *warmed) []warmItem {
 		}
 		at = next
 	}
-	if r.known[key(w.target)] {
+	if r.listed(w.target) || r.known[key(w.target)] {
 		return nil
 	}
 	r.known[key(w.target)] = true

@@ -99,14 +99,12 @@ func (d *warmTally) items() iter.Seq[[]warmItem] {
 	}
 }
 
-// known are all items, by URL and variant.
+// listed tells whether a URL is in the list, whatever the variant.
+func (d *warmTally) listed(url string) bool { _, is := d.list.at[url]; return is }
+
+// known are the items that redirects of earlier runs led to.
 func (d *warmTally) known() map[warmItem]bool {
-	all := make(map[warmItem]bool, d.total())
-	for _, u := range d.list.urls {
-		for variant := range d.o.variants {
-			all[warmItem{url: u.URL, variant: variant}] = true
-		}
-	}
+	all := make(map[warmItem]bool)
 	for _, it := range d.journal.extra {
 		all[warmItem{url: it.url, variant: it.variant}] = true
 	}
