@@ -250,7 +250,7 @@ func (l *loading) tell(yield func(backends.Result, error) bool, last bool) bool 
 	}
 	if l.flagged && !l.told {
 		l.told = true
-		notice := &backends.Notice{Shard: l.c.name, What: "client flags of memcached are lost", Err: errors.New("Redis keeps none: values that were compressed or serialised by a client come as they are")}
+		notice := &backends.Notice{Shard: l.c.name, What: "client flags of memcached are lost", Err: errors.New("no value of Redis has any: those that were compressed or serialised by a client come as they are")}
 		if !yield(backends.Result{}, notice) {
 			return false
 		}
