@@ -68,6 +68,7 @@ With --key every object or row is a record of your own making: the key is a temp
   cachectl warm pages.jsonl --key 'page:{path}' --value html --ttl @max_age --hottest-first --heat hits
   cachectl warm dump.resp --pace max --rejects bad.ndjson
   cachectl warm users.backup --replace --yes --verify 1%
+  cachectl warm urls https://www.example.com/sitemap.xml
   cachectl warm --resume
   cachectl warm - --format ndjson --keep-free 20% -o json`,
 		Annotations: map[string]string{operand: "FILE"},
