@@ -108,7 +108,7 @@ type Query struct {
 	Keep  func(key string) bool // further keys to leave out, before their facts are fetched; called from several goroutines; nil: none
 	Want  Facts                 // facts to fetch with each page
 	Count int                   // about how many keys the server visits a page; 0: DefaultCount
-	From  map[string]Mark       // where to go on, by shard; a shard that is not in it starts at the beginning
+	From  map[string]Mark       // where to go on, by shard; a shard that is not in it starts at the beginning; read while the walk goes on
 }
 
 // DefaultCount is the page size where a Query names none. From 1,000 up a

@@ -21,7 +21,7 @@ type node struct {
 	mu     sync.Mutex
 	idle   []*conn
 	open   []*conn // idle and lent ones
-	closed bool
+	closed error   // why; nil: it is open
 
 	knowing sync.Mutex // held while the profile is asked for
 	known   *profile
@@ -84,7 +84,7 @@ func hungUp(err error) bool {
 
 func (n *node) get(ctx context.Context) (*conn, error) {
 	n.mu.Lock()
-	if last := len(n.idle) - 1; last >= 0 && !n.closed {
+	if last := len(n.idle) - 1; last >= 0 && n.closed == nil {
 		c := n.idle[last]
 		n.idle = n.idle[:last]
 		n.mu.Unlock()
@@ -98,9 +98,9 @@ func (n *node) get(ctx context.Context) (*conn, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.closed != nil {
 		c.Close()
-		return nil, errClosed
+		return nil, n.closed
 	}
 	n.open = append(n.open, c)
 	return c, nil
@@ -109,7 +109,7 @@ func (n *node) get(ctx context.Context) (*conn, error) {
 func (n *node) put(c *conn, good bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if good && !n.closed && len(n.idle) < maxIdle {
+	if good && n.closed == nil && len(n.idle) < maxIdle {
 		n.idle = append(n.idle, c)
 		return
 	}
@@ -117,10 +117,10 @@ func (n *node) put(c *conn, good bool) {
 	c.Close()
 }
 
-func (n *node) close() {
+func (n *node) close(why error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.closed = true
+	n.closed = why
 	for _, c := range n.open {
 		c.Close()
 	}

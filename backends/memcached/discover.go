@@ -19,7 +19,7 @@ func (c *cache) discoverNodes(ctx context.Context) ([]string, error) {
 	var errs []error
 	for _, addr := range c.addrs {
 		n := &node{addr: addr, config: c.config}
-		defer n.close()
+		defer n.close(errClosed)
 		var nodes []string
 		err := n.do(ctx, func(conn *conn) (err error) {
 			nodes, err = conn.clusterConfig()

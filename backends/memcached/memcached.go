@@ -123,7 +123,7 @@ func (c *cache) Close() error {
 
 func (c *cache) disconnect() {
 	for _, n := range c.nodes {
-		n.close()
+		n.close(context.Cause(c.life))
 	}
 }
 

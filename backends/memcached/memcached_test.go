@@ -143,7 +143,7 @@ func flush(t testing.TB, all ...*servers.Server) {
 
 // eachVersion runs test against every real server there is.
 func eachVersion(t *testing.T, test func(t *testing.T, v servers.Version)) {
-	for _, v := range servers.Memcacheds(t) {
+	for _, v := range servers.Chosen(servers.Memcacheds(t)) {
 		t.Run(v.Name, func(t *testing.T) { test(t, v) })
 	}
 }
