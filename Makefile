@@ -10,8 +10,9 @@ build:
 servers:
 	bash backends/backendtest/servers/fetch.sh
 
+# Tests wait for servers more than they compute: more of them than processors run at once.
 test: servers
-	go test -timeout 9m ./...
+	go test -parallel 4 -timeout 9m ./...
 
 # Long fault and scale tests, which CI leaves out.
 test-long: servers

@@ -28,16 +28,20 @@ type Version struct {
 func (v Version) String() string { return v.Name }
 
 // Redises are all versions that a backend for Redis has to work with, the
-// system's first. A missing one fails the test. With CACHECTL_VERSIONS=newest in the
-// environment it is one, the last: for the race detector, which looks at the client, whose
-// goroutines are the same whatever the server.
+// system's first. A missing one fails the test. Chosen may leave some out.
 func Redises(t testing.TB) []Version {
 	t.Helper()
-	versions := need(t, "redis-server", "redis-server", "valkey-server")
+	return Chosen(need(t, "redis-server", "redis-server", "valkey-server"))
+}
+
+// Chosen is all versions, or the last with CACHECTL_VERSIONS=newest in the environment:
+// for the race detector, which looks at the client, whose goroutines are the same whatever
+// the server.
+func Chosen(all []Version) []Version {
 	if os.Getenv("CACHECTL_VERSIONS") == "newest" {
-		return versions[len(versions)-1:]
+		return all[len(all)-1:]
 	}
-	return versions
+	return all
 }
 
 // Default is the system's redis-server: what to test with where the version
@@ -47,7 +51,7 @@ func Default(t testing.TB) Version {
 	return need(t, "redis-server")[0]
 }
 
-// Memcacheds is to memcached what Redises is to Redis.
+// Memcacheds are all versions of memcached, the system's first, and no choice of them.
 func Memcacheds(t testing.TB) []Version {
 	t.Helper()
 	return need(t, "memcached", "memcached")
