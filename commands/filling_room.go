@@ -64,14 +64,16 @@ type roomWatch struct {
 	since   float64           // of them, since the last look
 	settled float64           // of them, what the results have been told of
 	warned  bool
-	strikes int // looks in a row that saw keys evicted
+	strikes int     // looks that saw keys evicted
+	step    float64 // estimated bytes after which to look in any case
 }
 
 // Intervals of looking.
 const (
 	roomLook   = time.Second
 	roomPause  = 100 * time.Millisecond
-	mostPauses = 30 // while the room grows smaller and nothing is sent
+	roomStep   = 0.01 // of the limit, which is loaded without looking where half of it is used
+	mostPauses = 30   // while the room grows smaller and nothing is sent
 )
 
 func (r *room) watch(b backends.Backend) *roomWatch {
@@ -117,11 +119,11 @@ func (w *roomWatch) clear(ctx context.Context, need float64, tell func(string)) 
 		tight, left, used := w.tightest(nodes)
 		w.since, w.looked, w.used = 0, time.Now(), used
 		left -= (w.sent - w.settled) * w.growth() // is under way
-		w.left = left / w.growth() / 2
+		w.left = min(left/2, w.step) / w.growth()
 		switch {
 		case evicts == "" && left > need*w.growth():
 			return nil
-		case evicts != "" && w.strikes > 2:
+		case evicts != "" && w.strikes > 1:
 			return withHint(&roomError{evicts}, "fewer records fit; --allow-evictions goes on")
 		case evicts == "" && (n >= mostPauses || n > 0 && used <= before):
 			return withHint(&roomError{tight}, "--keep-free sets how much stays free; more memory, and --resume goes on")
@@ -130,7 +132,7 @@ func (w *roomWatch) clear(ctx context.Context, need float64, tell func(string)) 
 			w.warned = true
 			tell("slowing down: " + orElse(evicts, tight))
 		}
-		if before = used; !pause(ctx, roomPause*time.Duration(1+w.strikes*5)) {
+		if before = used; !pause(ctx, roomPause*time.Duration(1+5*w.strikes)) {
 			return context.Cause(ctx)
 		}
 	}
@@ -177,8 +179,8 @@ func (w *roomWatch) evicting(nodes []backends.Stats) (why string) {
 		}
 		w.evicted[s.Node] = now
 	}
-	if w.strikes++; why == "" {
-		w.strikes = 0
+	if why != "" {
+		w.strikes++
 	}
 	return why
 }
@@ -186,10 +188,13 @@ func (w *roomWatch) evicting(nodes []backends.Stats) (why string) {
 // tightest is how many bytes all nodes take together until the first of them has come to
 // its bound, as keys are spread evenly, and which that is. Without limits it is infinite.
 func (w *roomWatch) tightest(nodes []backends.Stats) (why string, left, used float64) {
-	left = math.Inf(1)
+	left, w.step = math.Inf(1), math.Inf(1)
 	for _, s := range nodes {
 		limit, has := float64(s.Counts[backends.MaxMemory]), float64(s.Counts[backends.UsedMemory])
 		used += has
+		if limit > 0 && has > limit/2 {
+			w.step = min(w.step, roomStep*limit*float64(len(nodes)))
+		}
 		if limit == 0 || w.keep == 0 {
 			continue
 		}
