@@ -54,8 +54,8 @@ func newRoot(env *Env) *cobra.Command {
 		Short: "Look into Redis, Valkey and Memcached, change them safely, load them, and purge CDNs",
 		Long: `cachectl looks into a cache: what is in there, how big, how warm, who hits it. It
 deletes and expires by pattern, and purges CloudFront, Cloudflare and Varnish, with
-a plan before anything is done. It sends traffic, and tries what happens to the origin
-when a hot key expires.
+a plan before anything is done. It fills caches from files, databases and other caches,
+sends them traffic, and tries what happens to the origin when a hot key expires.
 
 Looking does no harm: no KEYS, no change to what the cache evicts next, and
 where the server counts a look as a hit, the number is told.`,
@@ -64,6 +64,7 @@ where the server counts a look as a hit, the number is told.`,
   cachectl ls 'session:*' --ttl none       sessions that never expire
   cachectl hitrate --fail-if 'hit_rate < 0.8'
   cachectl rm 'session:*' --dry-run        what would go
+  cachectl copy redis://old:6379 redis://new:6379 --dry-run
   cachectl stampede --virtual              what an expiry costs the origin
   cachectl purge cloudflare --zone example.com --tag product:42 --dry-run`,
 		SilenceErrors: true,
