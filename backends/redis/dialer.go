@@ -18,6 +18,9 @@ func (c *cache) Routes(ctx context.Context) (backends.Routes, error) {
 	if err != nil {
 		return backends.Routes{}, err
 	}
+	if err := c.reachesAll(ctx, shards); err != nil {
+		return backends.Routes{}, err
+	}
 	var r backends.Routes
 	for _, s := range shards {
 		r.Nodes = append(r.Nodes, s.master.addr)
@@ -36,6 +39,23 @@ func (c *cache) Routes(ctx context.Context) (backends.Routes, error) {
 	}
 	r.Of = func(key []byte) int { return int(of[slotOf(key)]) }
 	return r, nil
+}
+
+// reachesAll refuses a node that the target names as if it were alone, while others have slots of its cluster: the
+// keys of those could not be reached.
+func (c *cache) reachesAll(ctx context.Context, shards []shard) error {
+	if c.topology != single || c.only != nil {
+		return nil
+	}
+	n := shards[0].master
+	p, err := n.profile(ctx, c.db, false)
+	if err != nil || !p.cluster {
+		return err
+	}
+	if all, err := c.clusterShards(ctx); err == nil && len(all) > 1 {
+		return fmt.Errorf("%s: it is one node of a cluster; for all of them use redis+cluster://%s", n.addr, n.addr)
+	}
+	return nil
 }
 
 // DialNode dials and logs in through go-redis, then takes the connection from it. It is

@@ -159,6 +159,11 @@ func TestDialerInCluster(t *testing.T) {
 	if len(met) != 3 {
 		t.Errorf("keys on nodes %v", met)
 	}
+	// One node by itself does not reach all keys, and nobody is to wait for the others'.
+	alone := openURL(t, "redis://"+c.nodes[0].Addr)
+	if _, err := alone.(backends.Dialer).Routes(t.Context()); err == nil || !strings.Contains(err.Error(), "redis+cluster://"+c.nodes[0].Addr) {
+		t.Errorf("routes of one node of three: %v", err)
+	}
 	// A slot on its way: what is not there yet is asked for elsewhere.
 	tag := "{tag1}"
 	from := routes.Of([]byte(tag))
