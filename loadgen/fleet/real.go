@@ -35,12 +35,14 @@ const (
 // Measured is the report of a real run, and how far it is to be trusted.
 type Measured struct {
 	*Report
-	Late    loadgen.Histogram `json:"late"`    // how long after its time a request came to its process
-	Foreign uint64            `json:"foreign"` // values found under our keys that were not of this run: they count as misses
-	Broken  uint64            `json:"broken"`  // connections that were lost
-	Moved   uint64            `json:"moved"`   // answers that the key is another node's
-	Missed  uint64            `json:"missed"`  // times that a process may have missed messages
-	Left    uint64            `json:"left"`    // keys that could not be removed at the end
+	Late    loadgen.Histogram `json:"late"`              // how long after its time a request came to its process
+	Foreign uint64            `json:"foreign"`           // values found under our keys that were not of this run: they count as misses
+	Broken  uint64            `json:"broken"`            // connections that were lost
+	Moved   uint64            `json:"moved"`             // answers that the key is another node's
+	Missed  uint64            `json:"missed"`            // times that a process may have missed messages
+	Refused uint64            `json:"refused"`           // actions that the cache answered by an error: they count as misses
+	Refusal string            `json:"refusal,omitempty"` // the first of those errors
+	Left    uint64            `json:"left"`              // keys that could not be removed at the end
 	Invalid []string          `json:"invalid,omitempty"`
 }
 
@@ -286,6 +288,9 @@ func (r *real) measured() *Measured {
 	m.Report, m.Late = r.ledger.Report(), r.late
 	if late := m.Late.Quantile(0.99); late > r.Tolerance {
 		m.Invalid = append(m.Invalid, fmt.Sprintf("the generator was the limit: one request in a hundred came %v late to its process (%v is tolerated)", late, r.Tolerance))
+	}
+	if m.Refused > (m.Reads+m.Writes)/100 {
+		m.Invalid = append(m.Invalid, fmt.Sprintf("the cache refused %d commands, the first with: %s", m.Refused, m.Refusal))
 	}
 	return &m
 }

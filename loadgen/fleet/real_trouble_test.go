@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,6 +100,24 @@ func TestRealForeignValues(t *testing.T) {
 	m, err := Real(t.Context(), hotKey(t, p, "none", 1), p.stage())
 	if err != nil || m.Foreign == 0 || m.Foreign > m.Cache.Misses || p.keys(t) != 0 {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestRealRefused: what the cache will not do is counted with its reason, and the figures do not stand.
+func TestRealRefused(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	client := goredis.NewClient(&goredis.Options{Addr: p.server.Addr})
+	defer client.Close()
+	if err := client.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Real(t.Context(), hotKey(t, p, "none", 1), p.stage())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Refused == 0 || !strings.HasPrefix(m.Refusal, "NOREPLICAS") || len(m.Invalid) == 0 || !strings.Contains(m.Invalid[len(m.Invalid)-1]+m.Invalid[0], "refused") {
+		t.Errorf("%d refused by %q, invalid %q", m.Refused, m.Refusal, m.Invalid)
 	}
 }
 

@@ -222,6 +222,7 @@ func (w *worker) replied(of *wait) {
 	switch r.Answer {
 	case backends.Refused:
 		e.Answer = Failed
+		w.refused(r.Text)
 	case backends.Moved:
 		if w.follow(of, r) {
 			return
@@ -231,6 +232,15 @@ func (w *worker) replied(of *wait) {
 		w.judge(a, r, e)
 	}
 	w.hear()
+}
+
+// refused counts an action that the cache answered by an error.
+func (w *worker) refused(why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.counts.Refused++; w.counts.Refusal == "" {
+		w.counts.Refusal = why
+	}
 }
 
 // mostHops bounds how often an action follows its key.
