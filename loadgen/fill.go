@@ -40,6 +40,28 @@ func Fill(ctx context.Context, c Config, progress func(done uint64)) error {
 	return s.run(ctx)
 }
 
+// Taken tells whether any key that Fill would write is there already: it is somebody's, or another run's. It
+// reads them all, which a server counts, but for what comes after the first that is found.
+func Taken(ctx context.Context, c Config, progress func(done uint64)) (bool, error) {
+	if err := c.Traffic.Valid(); err != nil {
+		return false, err
+	}
+	t := c.Traffic
+	t.Keys, t.Mix = Keys{N: c.Traffic.Keys.N, Law: Sequential}, Mix{Read: 1}
+	t.Phases, t.Shard = sweepPhases(), Shard{}
+	s := sweep{Config: c, what: "look for the keys", progress: progress}
+	s.Depth, s.Written = max(1, min(sweepDepth, sweepBytes/sweepConnections/max(1, meanSize(t.Source())))), nil
+	s.source = func(shard *Traffic) Source {
+		t.Shard = shard.Shard
+		return &everyKey{t.Source(), t.Keys.N}
+	}
+	err := s.run(ctx)
+	if s.hits > 0 {
+		return true, nil
+	}
+	return false, err
+}
+
 func sweepPhases() []Phase { return []Phase{{Length: 10_000 * time.Hour}} }
 
 // meanSize is about how large values are.
@@ -110,7 +132,8 @@ type sweep struct {
 	what     string
 	progress func(uint64)
 	done     uint64
-	quiet    int // seconds without an answer
+	quiet    int    // seconds without an answer
+	hits     uint64 // reads that found their key
 
 	mu     sync.Mutex
 	failed []Op
@@ -132,6 +155,7 @@ func (s *sweep) run(ctx context.Context) error {
 		if r, err = Send(ctx, s.Config); err != nil {
 			return fmt.Errorf("%s: %w", s.what, err)
 		}
+		s.hits += r.Tallies[Read].Hits
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("%s: after %d keys: %w", s.what, s.done, err)
 		}

@@ -13,6 +13,9 @@ type Choice struct {
 	Make func(Options) Maker
 }
 
+// Listens tells whether a strategy's processes hear what others publish.
+func (c *Choice) Listens() bool { return c.Name == pubsub }
+
 // Catalogue is the strategies of reading, from the simplest on. Those that have no use for stale values do not keep them.
 func Catalogue() []Choice {
 	return []Choice{

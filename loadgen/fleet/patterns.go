@@ -46,6 +46,9 @@ func (p *Patterned) Valid() error {
 	return nil
 }
 
+// pubsub is the name of the pattern whose processes listen to each other.
+const pubsub = "two-layers-pubsub"
+
 // Patterns is how applications keep cache and origin together when keys are written, in the field's names.
 func Patterns() []Choice {
 	return []Choice{
@@ -82,7 +85,7 @@ func Patterns() []Choice {
 		{"two-layers", "as cache-aside, behind a small cache in each process whose copies end with their own TTL", func(o Options) Maker {
 			return o.layers(false)
 		}},
-		{"two-layers-pubsub", "as two-layers, and writers tell the processes to drop their copies, by messages that may be lost", func(o Options) Maker {
+		{pubsub, "as two-layers, and writers tell the processes to drop their copies, by messages that may be lost", func(o Options) Maker {
 			return o.layers(true)
 		}},
 	}
