@@ -46,7 +46,7 @@ type experiment struct {
 	choices   []fleet.Choice
 	shared    fleet.Config // by all strategies
 	http      *fleet.HTTPOrigin
-	invalid   []string // why figures do not stand, by strategy
+	invalid   []string // why the figures of the strategy last tried do not stand
 }
 
 // add declares the flags that both commands have, but for those of the traffic.
@@ -68,6 +68,7 @@ type strategyRun struct {
 	name     string
 	report   *fleet.Report
 	expected *theory.Expectation // of the origin calls per expiry; nil: nobody asked
+	invalid  []string            // why the figures do not stand
 }
 
 // play tries the strategies one behind the other, and brings what became of those that were tried.
@@ -79,9 +80,10 @@ func (o *experiment) play(ctx context.Context, env *Env) (runs []strategyRun, er
 	defer stage.close()
 	for i, choice := range o.choices {
 		o.tellTurn(env, i)
+		o.invalid = nil
 		report, err := stage.play(ctx, o.config(choice))
 		if report != nil {
-			runs = append(runs, strategyRun{name: choice.Name, report: report})
+			runs = append(runs, strategyRun{name: choice.Name, report: report, invalid: o.invalid})
 		}
 		if err != nil {
 			return runs, err
@@ -237,7 +239,7 @@ func (o *experiment) choose() error {
 		if name = strings.TrimSpace(name); name == "all" {
 			for _, c := range o.catalogue {
 				if !strings.Contains(c.Name, "lease") || o.virtual {
-					o.choices = append(o.choices, c)
+					o.take(c)
 				}
 			}
 			continue
@@ -250,12 +252,19 @@ func (o *experiment) choose() error {
 			}
 			return usage
 		}
-		o.choices = append(o.choices, c)
+		o.take(c)
 	}
 	if len(o.choices) == 0 {
 		return usagef("no strategy is named")
 	}
 	return nil
+}
+
+// take adds a strategy; one that is named twice is tried once, because it would meet the same requests.
+func (o *experiment) take(c fleet.Choice) {
+	if !slices.ContainsFunc(o.choices, func(had fleet.Choice) bool { return had.Name == c.Name }) {
+		o.choices = append(o.choices, c)
+	}
 }
 
 // config is the experiment with one strategy.
@@ -280,8 +289,11 @@ func (o *experiment) stage(ctx context.Context, env *Env) (stage, error) {
 		return stage{}, err
 	}
 	real := fleet.Stage{Cache: dialer, Prefix: fmt.Sprintf("cachectl:load:%d:", o.traffic.traffic.Seed), Size: int(o.traffic.traffic.Sizes.Average()), HTTP: o.http}
-	real.Subscriber, _ = b.(backends.Subscriber)
 	return stage{close: func() { b.Close() }, play: func(ctx context.Context, c fleet.Config) (*fleet.Report, error) {
+		real.Subscriber = nil
+		if choice, _ := fleet.Choose(o.catalogue, c.Strategy); choice.Listens() { // a user may have no right to
+			real.Subscriber, _ = b.(backends.Subscriber)
+		}
 		return o.playReal(ctx, env, b, c, real)
 	}}, nil
 }
@@ -318,12 +330,12 @@ func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backen
 	}
 	for _, why := range m.Invalid {
 		env.warn("%s: the run is invalid: %s", c.Strategy, why)
-		o.invalid = append(o.invalid, c.Strategy+": "+why)
+		o.invalid = append(o.invalid, why)
 	}
 	for _, n := range []struct {
 		of   uint64
 		what string
-	}{{m.Foreign, "values under our keys were not of this run"}, {m.Broken, "connections were lost"}, {m.Moved, "actions failed because their key was on its way to another node"}, {m.Missed, "times a process may have missed messages"}} {
+	}{{m.Foreign, "values under our keys were not of this run"}, {m.Broken, "connections were lost"}, {m.Refused, "commands were refused by the cache, the first with: " + render.Visible(m.Refusal)}, {m.Moved, "actions failed because their key was on its way to another node"}, {m.Missed, "times a process may have missed messages"}} {
 		if n.of > 0 {
 			env.note("%s: %s %s", c.Strategy, render.Uint(n.of).Text, n.what)
 		}
@@ -339,9 +351,15 @@ func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backen
 }
 
 // judged holds each strategy's figures against the checks. Of an invalid run nothing is known.
-func (o *experiment) judged(g *gates, runs []strategyRun, figures func(strategyRun) map[string]float64) (err error) {
-	if len(g.all) > 0 && len(o.invalid) > 0 {
-		return &checkError{"check could not be judged: the run is invalid: " + strings.Join(o.invalid, "; ")}
+func judged(g *gates, runs []strategyRun, figures func(strategyRun) map[string]float64) (err error) {
+	var invalid []string
+	for _, r := range runs {
+		for _, why := range r.invalid {
+			invalid = append(invalid, r.name+": "+why)
+		}
+	}
+	if len(g.all) > 0 && len(invalid) > 0 {
+		return &checkError{"check could not be judged: the run is invalid: " + strings.Join(invalid, "; ")}
 	}
 	for _, r := range runs {
 		if failed := g.check(figures(r)); failed != nil {

@@ -62,6 +62,14 @@ func (o *originFlags) String() string {
 	return text
 }
 
+// invalidNotes say why a strategy's figures do not stand.
+func invalidNotes(r strategyRun) (notes []string) {
+	for _, why := range r.invalid {
+		notes = append(notes, r.name+": INVALID: "+why)
+	}
+	return notes
+}
+
 // aftermathText says what followed a trigger.
 func aftermathText(a *fleet.Aftermath, rule fleet.RecoveryRule) string {
 	what := fmt.Sprintf("%s at %v", a.Trigger.Do, a.Trigger.At)
@@ -118,6 +126,7 @@ func latencyText(d time.Duration) string {
 type savedStrategy struct {
 	fleet.Report
 	Expected *theory.Expectation `json:"expected_calls,omitempty"`
+	Invalid  []string            `json:"invalid,omitempty"`
 }
 
 // stampedeFile is what is saved of the runs.
@@ -125,7 +134,7 @@ func stampedeFile(runs []strategyRun, env *Env) func() (*loadgen.Run, error) {
 	return func() (*loadgen.Run, error) {
 		file := &loadgen.Run{Kind: loadgen.StampedeRun, Program: "cachectl " + env.Version, Made: env.Now()}
 		for _, r := range runs {
-			text, err := json.Marshal(savedStrategy{*r.report, r.expected})
+			text, err := json.Marshal(savedStrategy{*r.report, r.expected, r.invalid})
 			if err != nil {
 				return nil, err
 			}

@@ -53,7 +53,8 @@ run is called invalid, and says why. Checks (--fail-if) do not pass on such a ru
 
 Keys are under a prefix of their own, written before the run (--no-fill leaves that
 out), expire by themselves some time after it, and are removed at the end, also on
-Ctrl-C. Nothing else is touched. A server that is not on this machine's loopback
+Ctrl-C. Nothing else is touched: where one of the keys is there already, the run is
+refused. A server that is not on this machine's loopback
 is loaded only with --yes-load-this-server, and the run stops by itself when a
 server begins to evict keys or its memory passes a limit.
 
@@ -118,6 +119,7 @@ func (o *loadOptions) run(cmd *cobra.Command, env *Env) error {
 	if err != nil {
 		return err
 	}
+	o.guard.reads = o.noFill && o.traffic.traffic.Mix.Write+o.traffic.traffic.Mix.Remove == 0
 	lanes, err := o.open(cmd.Context(), env)
 	defer func() {
 		for _, l := range lanes {
@@ -179,25 +181,7 @@ func (o *loadOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error
 			return ro, usagef("bad --%s %d: it is from 1 to %s", n.name, n.value, render.Int(int64(n.most)).Text)
 		}
 	}
-	return ro, o.guard.bounded(o.traffic.demand())
-}
-
-// readNames reads the key file, if there is one.
-func (o *loadOptions) readNames(cmd *cobra.Command, env *Env) (err error) {
-	if o.names.path == "" {
-		return nil
-	}
-	if cmd.Flags().Changed("keys") {
-		return usagef("--key-file says how many keys there are: no --keys beside it")
-	}
-	if err := o.names.parse(); err != nil {
-		return err
-	}
-	if o.named, err = o.names.read(env); err == nil && len(o.named) == 0 {
-		err = usagef("%s names no key", o.names.path)
-	}
-	o.traffic.keys = uint64(len(o.named))
-	return err
+	return ro, errors.Join(o.guard.bounded(o.traffic.demand()), o.output.ready(ro, loadColumns, o.record.file, o.record.html, o.hgrm))
 }
 
 // A lane is one of the caches under load.
@@ -245,10 +229,8 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 			err = errors.Join(err, o.remove(asked, env, c))
 		}
 	}()
-	if !o.noFill {
-		if err := o.fill(ctx, env, c); err != nil {
-			return nil, o.ended(ctx, asked, err)
-		}
+	if err := o.prepare(ctx, env, c); err != nil {
+		return nil, o.ended(ctx, asked, err)
 	}
 	if err := o.waitForStart(ctx, env); err != nil {
 		return nil, o.ended(ctx, asked, err)
@@ -270,30 +252,6 @@ func (o *loadOptions) ended(ctx, asked context.Context, err error) error {
 		return context.Cause(asked)
 	}
 	return err
-}
-
-func (o *loadOptions) fill(ctx context.Context, env *Env, c loadgen.Config) error {
-	progress := newWalkProgress(env, "keys written", false)
-	defer progress.stop()
-	total, last := float64(c.Traffic.Keys.N), uint64(0)
-	return loadgen.Fill(ctx, c, func(done uint64) {
-		progress.see("", float64(done)/total, int(done-last))
-		last = done
-	})
-}
-
-func (o *loadOptions) remove(ctx context.Context, env *Env, c loadgen.Config) error {
-	progress := newWalkProgress(env, "keys removed", false)
-	defer progress.stop()
-	total, last := float64(max(c.Written.Count(), 1)), uint64(0)
-	err := loadgen.RemoveWritten(ctx, c, func(done uint64) {
-		progress.see("", float64(done)/total, int(done-last))
-		last = done
-	})
-	if err != nil {
-		return withHint(err, "what is left expires by itself; %q removes it now", "cachectl rm --prefix "+o.prefix)
-	}
-	return nil
 }
 
 // waitForStart waits for --start-at.

@@ -51,7 +51,7 @@ func strategiesOf(run *loadgen.Run) (runs []strategyRun, err error) {
 		if err := json.Unmarshal(s.Report, &saved); err != nil {
 			return nil, fmt.Errorf("report of %s: %w", s.Strategy, err)
 		}
-		runs = append(runs, strategyRun{s.Strategy, &saved.Report, saved.Expected})
+		runs = append(runs, strategyRun{s.Strategy, &saved.Report, saved.Expected, saved.Invalid})
 	}
 	return runs, nil
 }
@@ -243,8 +243,7 @@ func (o *showOptions) run(cmd *cobra.Command, env *Env, path string) error {
 	if err := o.gates.parse(fields...); err != nil {
 		return err
 	}
-	var saved experiment // of which only the checks are wanted
 	return errors.Join(o.output.print(env, ro, doc),
 		o.record.save(func() (*loadgen.Run, error) { return run, nil }, func() render.Page { return experimentPage(env, title, doc, runs) }),
-		saved.judged(&o.gates, runs, figures))
+		judged(&o.gates, runs, figures))
 }

@@ -12,24 +12,24 @@ import (
 
 // patternColumns are what is told of a pattern.
 var patternColumns = []render.Column{
-	{Name: "pattern"},
-	{Name: "hit_rate", Right: true},
+	{Name: "pattern", Label: true},
+	{Name: "hit_rate", Right: true, Metric: gauge("cachectl_pattern_hit_ratio", "Reads served from a cache, by all.")},
 	{Name: "local", Field: "local_hit_rate", Right: true},
 	{Name: "remote", Field: "remote_hit_rate", Right: true},
-	{Name: "reads/s", Field: "origin_reads_per_second", Right: true},
-	{Name: "writes/s", Field: "origin_writes_per_second", Right: true},
+	{Name: "reads/s", Field: "origin_reads_per_second", Right: true, Metric: gauge("cachectl_pattern_origin_reads_per_second", "Origin reads a second.")},
+	{Name: "writes/s", Field: "origin_writes_per_second", Right: true, Metric: gauge("cachectl_pattern_origin_writes_per_second", "Origin writes a second.")},
 	{Name: "amplification", Field: "write_amplification", Right: true, Wide: true},
-	{Name: "stale", Field: "stale_read_rate", Right: true},
+	{Name: "stale", Field: "stale_read_rate", Right: true, Metric: gauge("cachectl_pattern_stale_read_ratio", "Share of the reads answered by old data.")},
 	{Name: "stale_p99", Field: "stale_age_p99_ms", Right: true},
 	{Name: "stale_max", Field: "stale_age_max_ms", Right: true, Wide: true},
 	{Name: "window_p99", Field: "inconsistency_window_p99_ms", Right: true},
 	{Name: "window_max", Field: "inconsistency_window_max_ms", Right: true, Wide: true},
 	{Name: "stale_fills", Field: "stale_fill_rate", Right: true, Wide: true},
-	{Name: "lost", Field: "lost_writes", Right: true},
-	{Name: "p99", Field: "p99_ms", Right: true},
+	{Name: "lost", Field: "lost_writes", Right: true, Metric: counter("cachectl_pattern_lost_writes_total", "Writes that were acknowledged and never reached the origin.")},
+	{Name: "p99", Field: "p99_ms", Right: true, Metric: gauge("cachectl_pattern_p99_milliseconds", "Latency of requests, p99.")},
 	{Name: "write_p99", Field: "write_p99_ms", Right: true},
 	{Name: "gave_up", Right: true, Wide: true},
-	{Name: "errors", Right: true},
+	{Name: "errors", Right: true, Metric: counter("cachectl_pattern_errors_total", "Requests answered by an error.")},
 }
 
 // patternFields are what checks may name.
@@ -52,7 +52,7 @@ func (o *loadOptions) runPatterns(cmd *cobra.Command, env *Env) error {
 		o.ttl = fleet.DefaultTTL.String()
 	}
 	o.record.kind = loadgen.StampedeRun
-	if err := errors.Join(o.gates.parse(patternFields...), o.experiment.parse(cmd, env)); err != nil {
+	if err := errors.Join(o.gates.parse(patternFields...), o.experiment.parse(cmd, env), o.output.ready(ro, patternColumns, o.record.file, o.record.html)); err != nil {
 		return err
 	}
 	if !cmd.Flags().Changed("seed") {
@@ -65,7 +65,7 @@ func (o *loadOptions) runPatterns(cmd *cobra.Command, env *Env) error {
 	doc := patternDoc(runs)
 	doc.Fields = o.fields()
 	err = o.output.print(env, ro, doc)
-	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Patterns", doc, runs) }), o.judged(&o.gates, runs, patternFigures))
+	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Patterns", doc, runs) }), judged(&o.gates, runs, patternFigures))
 }
 
 // patternDoc puts patterns side by side.
@@ -74,6 +74,7 @@ func patternDoc(runs []strategyRun) render.Doc {
 	var table []render.Row
 	for _, r := range runs {
 		table = append(table, patternRow(r))
+		doc.Notes = append(doc.Notes, invalidNotes(r)...)
 		for i := range r.report.After {
 			doc.Notes = append(doc.Notes, r.name+": "+aftermathText(&r.report.After[i], r.report.Rule))
 		}

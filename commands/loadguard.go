@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type loadGuard struct {
 	evictions bool
 	memory    string
 
+	reads bool  // nothing is written, so that a replica will do
 	limit int64 // bytes a node may use; 0: as its own limit says
 }
 
@@ -127,11 +129,30 @@ func (g *loadGuard) open(ctx context.Context, env *Env, f *targetFlag) (b backen
 	if err == nil {
 		err = g.admitted(env, t, routes.Nodes)
 	}
+	if err == nil && !g.reads {
+		err = takesWrites(ctx, b, routes.Nodes)
+	}
 	if err != nil {
 		b.Close()
 		return nil, nil, nil, err
 	}
 	return b, d, routes.Nodes, nil
+}
+
+// takesWrites refuses replicas, which answer no write, or in time's course with what their master has.
+func takesWrites(ctx context.Context, b backends.Backend, nodes []string) error {
+	reader, err := backends.As[backends.StatsReader](b)
+	if err != nil {
+		return nil
+	}
+	all, _ := reader.Stats(ctx) // a node that does not answer shows in the run
+	for _, s := range all {
+		if s.Role == "replica" && slices.Contains(nodes, s.Node) {
+			return withHint(usagef("refused: %s is a replica, and keys are written by its master", s.Node),
+				"load the master; \"cachectl load --no-fill --mix 100:0\" reads from a replica")
+		}
+	}
+	return nil
 }
 
 // onLoopback tells whether an address, as a backend names its node, is of this machine

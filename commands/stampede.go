@@ -79,14 +79,18 @@ Strategies:
 // choiceList is the catalogue as help shows it.
 func choiceList(all []fleet.Choice) string {
 	var b strings.Builder
+	longest := 0
 	for _, c := range all {
-		lines := wrapText(c.Help, 66)
+		longest = max(longest, len(c.Name))
+	}
+	for _, c := range all {
+		lines := wrapText(c.Help, 84-longest)
 		for i, line := range lines {
 			name := c.Name
 			if i > 0 {
 				name = ""
 			}
-			fmt.Fprintf(&b, "  %-15s %s\n", name, line)
+			fmt.Fprintf(&b, "  %-*s  %s\n", longest, name, line)
 		}
 	}
 	return b.String()
@@ -136,7 +140,7 @@ func (o *stampedeOptions) run(cmd *cobra.Command, env *Env) error {
 	doc := stampedeDoc(runs)
 	doc.Fields = o.fields()
 	err = o.output.print(env, ro, doc)
-	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Stampede", doc, runs) }), o.judged(&o.gates, runs, stampedeFigures))
+	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Stampede", doc, runs) }), judged(&o.gates, runs, stampedeFigures))
 }
 
 func (o *stampedeOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error) {
@@ -144,5 +148,5 @@ func (o *stampedeOptions) parse(cmd *cobra.Command, env *Env) (render.Options, e
 	if err != nil {
 		return ro, err
 	}
-	return ro, errors.Join(o.gates.parse(stampedeFields...), o.experiment.parse(cmd, env))
+	return ro, errors.Join(o.gates.parse(stampedeFields...), o.experiment.parse(cmd, env), o.output.ready(ro, stampedeColumns, o.record.file, o.record.html))
 }

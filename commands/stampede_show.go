@@ -11,31 +11,31 @@ import (
 
 // stampedeColumns are what is told of a strategy.
 var stampedeColumns = []render.Column{
-	{Name: "strategy"},
-	{Name: "expiries", Right: true},
-	{Name: "calls", Field: "origin_calls_per_expiry", Right: true},
-	{Name: "predicted", Field: "predicted_calls_per_expiry", Right: true},
+	{Name: "strategy", Label: true},
+	{Name: "expiries", Right: true, Metric: counter("cachectl_stampede_expiries_total", "Expiries that were counted.")},
+	{Name: "calls", Field: "origin_calls_per_expiry", Right: true, Metric: gauge("cachectl_stampede_origin_calls_per_expiry", "Origin calls per expiry, on average.")},
+	{Name: "predicted", Field: "predicted_calls_per_expiry", Right: true, Metric: gauge("cachectl_stampede_predicted_calls_per_expiry", "Origin calls per expiry that theory predicts; absent without a closed form.")},
 	{Name: "band", Right: true},
 	{Name: "verdict"},
-	{Name: "p99_calls", Field: "p99_calls_per_expiry", Right: true},
-	{Name: "max_calls", Field: "max_calls_per_expiry", Right: true},
-	{Name: "peak", Field: "peak_concurrency", Right: true},
-	{Name: "duplicated", Field: "duplicated_ratio", Right: true},
+	{Name: "p99_calls", Field: "p99_calls_per_expiry", Right: true, Metric: gauge("cachectl_stampede_p99_calls_per_expiry", "Origin calls per expiry, p99.")},
+	{Name: "max_calls", Field: "max_calls_per_expiry", Right: true, Metric: gauge("cachectl_stampede_max_calls_per_expiry", "Origin calls per expiry at most.")},
+	{Name: "peak", Field: "peak_concurrency", Right: true, Metric: gauge("cachectl_stampede_peak_concurrency", "Origin calls under way at once, at most.")},
+	{Name: "duplicated", Field: "duplicated_ratio", Right: true, Metric: gauge("cachectl_stampede_duplicated_ratio", "Share of the origin calls that brought what another brought too.")},
 	{Name: "missing", Field: "missing_mean_ms", Right: true, Wide: true},
-	{Name: "calls/s", Field: "origin_calls_per_second", Right: true, Wide: true},
-	{Name: "hit_rate", Right: true},
-	{Name: "p50", Field: "p50_ms", Right: true, Wide: true},
-	{Name: "p99", Field: "p99_ms", Right: true},
-	{Name: "p999", Field: "p999_ms", Right: true, Wide: true},
+	{Name: "calls/s", Field: "origin_calls_per_second", Right: true, Wide: true, Metric: gauge("cachectl_stampede_origin_calls_per_second", "Origin calls a second.")},
+	{Name: "hit_rate", Right: true, Metric: gauge("cachectl_stampede_hit_ratio", "Requests served from the cache, by all.")},
+	{Name: "p50", Field: "p50_ms", Right: true, Wide: true, Metric: gauge("cachectl_stampede_p50_milliseconds", "Latency of requests, p50.")},
+	{Name: "p99", Field: "p99_ms", Right: true, Metric: gauge("cachectl_stampede_p99_milliseconds", "Latency of requests, p99.")},
+	{Name: "p99.9", Field: "p999_ms", Right: true, Wide: true, Metric: gauge("cachectl_stampede_p999_milliseconds", "Latency of requests, p99.9.")},
 	{Name: "window_p99", Field: "window_p99_ms", Right: true},
 	{Name: "waited", Field: "lock_waits", Right: true, Wide: true},
 	{Name: "wait_p99", Field: "lock_wait_p99_ms", Right: true, Wide: true},
 	{Name: "lock_expired", Field: "locks_expired", Right: true, Wide: true},
 	{Name: "early", Field: "early_calls", Right: true, Wide: true},
-	{Name: "stale", Field: "stale_serves", Right: true},
+	{Name: "stale", Field: "stale_serves", Right: true, Metric: counter("cachectl_stampede_stale_serves_total", "Requests served a value past its TTL.")},
 	{Name: "stale_age", Field: "stale_age_p99_ms", Right: true, Wide: true},
-	{Name: "gave_up", Right: true},
-	{Name: "errors", Right: true},
+	{Name: "gave_up", Right: true, Metric: counter("cachectl_stampede_gave_up_total", "Requests whose client gave up.")},
+	{Name: "errors", Right: true, Metric: counter("cachectl_stampede_errors_total", "Requests answered by an error.")},
 	{Name: "recovered", Field: "recovered_after"},
 }
 
@@ -87,6 +87,7 @@ func stampedeDoc(runs []strategyRun) render.Doc {
 	for _, r := range runs {
 		p := r.judge()
 		table = append(table, strategyRow(r, p))
+		doc.Notes = append(doc.Notes, invalidNotes(r)...)
 		switch {
 		case p.verdict == noForm:
 			doc.Notes = append(doc.Notes, fmt.Sprintf("%s: no closed form: %s", r.name, p.Note))

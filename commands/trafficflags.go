@@ -93,6 +93,8 @@ func (o *trafficFlags) parsePhases(cmd *cobra.Command) ([]loadgen.Phase, error) 
 				return nil, usagef("--phases says what --%s says: one of them", name)
 			}
 		}
+	} else if err := o.badPhase(); err != nil {
+		return nil, err
 	} else {
 		first, _, _ := strings.Cut(o.rate, "-") // a ramp is warmed up at its beginning
 		law := ""
@@ -109,6 +111,22 @@ func (o *trafficFlags) parsePhases(cmd *cobra.Command) ([]loadgen.Phase, error) 
 		return nil, &usageError{err}
 	}
 	return phases, nil
+}
+
+// badPhase names the one of the flags of which no phase can be made.
+func (o *trafficFlags) badPhase() error {
+	if _, err := loadgen.ParsePhases("1s@" + o.rate); err != nil {
+		return usagef("bad --rate %q: write it as 5000/s, 1000-5000/s, 1000-5000/s:steps=5 or max", o.rate)
+	}
+	if _, err := loadgen.ParsePhases(o.duration + "@1/s"); err != nil {
+		return usagef("bad --duration %q: write it as 30s, 5m or 1m30s", o.duration)
+	}
+	if none := o.warmup == "" || o.warmup == "0" || o.warmup == "0s"; !none {
+		if _, err := loadgen.ParsePhases(o.warmup + "@1/s"); err != nil {
+			return usagef("bad --warmup %q: write it as 2s or 1m, or as 0", o.warmup)
+		}
+	}
+	return nil
 }
 
 // arrivalLaws are what --arrivals takes.

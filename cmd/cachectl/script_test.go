@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //	LIMITED  one whose user "app", password "limited", may not look at memory, and
 //	         whose user "reader", password "reader", may not write
 //	VICTIM   one that a script may shut down; VICTIMPORT is its port
+//	REPLICA  a replica whose master is away
 //	SECURE   one that wants TLS; CA, CERT and KEY are files
 //	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
 //	FRONT    an nginx that caches in front of a small shop
@@ -52,6 +53,7 @@ func TestScripts(t *testing.T) {
 	fillCluster(t, broken[0].Addr)
 	broken[2].Kill()
 	victim := servers.Redis(t, v, servers.Options{})
+	replica := servers.Redis(t, v, servers.Options{Args: []string{"--replicaof", "127.0.0.1 1"}})
 	memcacheds := servers.Memcacheds(t)
 	newest := memcacheds[len(memcacheds)-1]
 	mem, mem2 := servers.Memcached(t, newest, servers.Options{}), servers.Memcached(t, newest, servers.Options{})
@@ -64,6 +66,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("REDIS", plain.Addr)
 			e.Setenv("LOCKED", locked.Addr)
 			e.Setenv("LIMITED", limited.Addr)
+			e.Setenv("REPLICA", replica.Addr)
 			e.Setenv("SECURE", secure.Addr)
 			e.Setenv("CA", secure.CA)
 			e.Setenv("CERT", secure.Cert)
