@@ -49,7 +49,7 @@ Strategies:
 		Example: `  cachectl stampede --virtual
   cachectl stampede --virtual --rate 1000000/s --processes 1000 --compare none,singleflight,lock,xfetch
   cachectl stampede -t redis://localhost:6379 --compare none,lock --ttl 2s --origin exponential:100ms
-  cachectl stampede -t mem:// --compare lock --lock-ttl 50ms --duration 20s
+  cachectl stampede -t mem:// --compare lock --lock-ttl 40ms --duration 20s
   cachectl stampede -t memcached://localhost --compare none,lease
   cachectl stampede --virtual --compare none --keys 5000 --distribution zipf:0.9 --ttl none --origin fixed:100ms --origin-servers 20 --timeout 1s --drop-late --trigger flush@30s --duration 115s
   cachectl stampede --virtual --fail-if 'origin_calls_per_expiry > 3' --compare lock,swr`,

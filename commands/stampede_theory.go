@@ -27,6 +27,17 @@ func (o *experiment) expected(strategy string) theory.Expectation {
 // realRoundTrip is what a round trip to a cache nearby takes at most, scheduling included.
 const realRoundTrip = time.Millisecond
 
+// endsWithLock tells whether a fetch ends so near the end of a lock that the time in which the lock goes from hand to hand decides.
+func (o *experiment) endsWithLock(e *theory.Expiry) bool {
+	lock := o.options.Lock
+	if lock <= 0 || lock >= e.Fetch {
+		return false
+	}
+	handing := 2*(e.Fetch-o.shared.Origin.Reads.Typical()) + time.Duration(3/e.Rate*float64(time.Second))
+	full := e.Fetch / lock // locks that end before the fetch does
+	return e.Fetch-full*lock < full*handing
+}
+
 func (o *experiment) predicted(strategy string) theory.Expectation {
 	e, why := o.expiry()
 	if why != "" {
@@ -54,6 +65,9 @@ func (o *experiment) predicted(strategy string) theory.Expectation {
 		}
 		if 4*poll > o.options.Lock {
 			return theory.Unknown("polls are too rare beside the time of the lock")
+		}
+		if o.endsWithLock(&e) {
+			return theory.Unknown("the fetch ends when a lock does: chance tells which is first")
 		}
 		return e.Locked(o.options.Lock)
 	case "lock-stale", "swr", "lease", "xfetch-lock":
