@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 //	REPLICA  a replica whose master is away
 //	SECURE   one that wants TLS; CA, CERT and KEY are files
 //	MEMCACHED, MEMCACHED2, OLDMEMCACHED  two newer ones and the system's
+//	OWNMEMCACHED1 to 4  of warm, restore and (two) copy alone
 //	FRONT    an nginx that caches in front of a small shop
 //	CLUSTER  a node of a cluster of three masters; BROKEN of one that lost a master
 //
@@ -57,6 +59,10 @@ func TestScripts(t *testing.T) {
 	memcacheds := servers.Memcacheds(t)
 	newest := memcacheds[len(memcacheds)-1]
 	mem, mem2 := servers.Memcached(t, newest, servers.Options{}), servers.Memcached(t, newest, servers.Options{})
+	var owned []*servers.Server // each of one script, which may empty it
+	for range 4 {
+		owned = append(owned, servers.Memcached(t, newest, servers.Options{}))
+	}
 	oldMem := servers.Memcached(t, memcacheds[0], servers.Options{})
 	front := startFront(t)
 
@@ -78,6 +84,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("VICTIMPORT", strings.TrimPrefix(victim.Addr, "127.0.0.1:"))
 			e.Setenv("MEMCACHED", mem.Addr)
 			e.Setenv("MEMCACHED2", mem2.Addr)
+			for i, own := range owned {
+				e.Setenv(fmt.Sprintf("OWNMEMCACHED%d", i+1), own.Addr)
+			}
 			e.Setenv("OLDMEMCACHED", oldMem.Addr)
 			e.Setenv("FRONT", front)
 			e.Setenv("HOME", e.WorkDir)
