@@ -113,6 +113,11 @@ killed has its counts in the line of the run that goes on with it.
 them back. A key that is rewritten between being kept and being deleted is kept as it
 was before, unless --unchanged leaves it alone.
 
+What fills a cache ("warm", "copy") leaves keys alone that are there, and does not ask;
+--replace does. A read_only context refuses it, a protected one wants its name. It
+looks at the memory all the while: so that --keep-free (10 % of each node's limit)
+stays free, and nothing is evicted, it slows down and then stops, with status 4.
+
 A plan can be looked through first: --plan-out FILE writes the exact keys, each with
 what its value is now, and --plan FILE takes exactly those that still are that.`},
 	{"cdn", "Purging a CDN: what each can do, repeats, interruptions, CI", `  what                CloudFront          Cloudflare            Varnish
