@@ -3,7 +3,6 @@ package render
 import (
 	_ "embed"
 	"fmt"
-	"html/template"
 	"io"
 	"strings"
 )
@@ -27,19 +26,13 @@ type Section struct {
 	Table *Doc
 }
 
-//go:embed assets/page.html
-var pageHTML string
-
 //go:embed assets/page.css
 var pageCSS string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
-
-// What the template is made of. All strings are visible text; the template escapes them.
+// What a page is made of. All strings are visible text; writing escapes them.
 type (
 	pageView struct {
 		Page
-		CSS      template.CSS
 		Tiles    []pair
 		Sections []sectionView
 	}
@@ -50,7 +43,7 @@ type (
 	sectionView struct {
 		Title, Text, ID string
 		Legend          []pair
-		SVG             template.HTML
+		SVG             string     // made here, escaped
 		Figures         *tableView // of the chart
 		Table           *tableView
 	}
@@ -66,7 +59,7 @@ type (
 
 // Write writes the page. It returns the error of a table's Rows as it is, and nothing is written then.
 func (p *Page) Write(w io.Writer) error {
-	v := pageView{Page: *p, CSS: template.CSS(pageCSS)}
+	v := pageView{Page: *p}
 	v.Title, v.Lead, v.Foot = visible(p.Title, false), visible(p.Lead, false), visible(p.Foot, false)
 	v.Warnings = nil
 	for _, s := range p.Warnings {
@@ -80,11 +73,7 @@ func (p *Page) Write(w io.Writer) error {
 		}
 		v.Sections = append(v.Sections, s)
 	}
-	var b strings.Builder
-	if err := pageTemplate.Execute(&b, v); err != nil {
-		return fmt.Errorf("write page: %w", err)
-	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
+	if _, err := io.WriteString(w, v.html()); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
 	return nil
@@ -93,7 +82,7 @@ func (p *Page) Write(w io.Writer) error {
 func (s *Section) view(id string) (sectionView, error) {
 	v := sectionView{Title: visible(s.Title, false), Text: visible(s.Text, false), ID: id}
 	if s.Chart != nil {
-		v.SVG = template.HTML(s.Chart.svg(id))
+		v.SVG = s.Chart.svg(id)
 		if len(s.Chart.Series) > 1 {
 			for i := range s.Chart.Series {
 				class := fmt.Sprintf("s%d", i%styles)
