@@ -56,8 +56,8 @@ func (r *remover) singly(ctx context.Context, p *part, apart []group) error {
 }
 
 // judge reads the answer about one key into its outcome. It returns the answer where
-// that is not about this key; ask says that the key is kept or gone, and only another
-// look tells which.
+// that is not about this key, or where the node that has taken the key over is lost. ask
+// says that the key is kept or gone, and only another look tells which.
 func (r *remover) judge(ctx context.Context, p *part, n int, answer reply) (ask bool, refusal error) {
 	o := p.outcome(n)
 	did, ask := r.task.read(p, n, answer)
@@ -72,8 +72,8 @@ func (r *remover) judge(ctx context.Context, p *part, n int, answer reply) (ask 
 		o.Did, o.Err = backends.Failed, fmt.Errorf("%w: for all nodes use redis+cluster://%s", errElsewhere, r.node.addr)
 	case trouble == moved:
 		o.Did, o.Err = backends.Failed, fmt.Errorf("%w: %w", errMoving, answer.err)
-	case broken(answer.err): // of the node where the key is now
-		o.Did, o.Err = backends.Failed, fail(ctx, r.node.addr, answer.err)
+	case broken(answer.err): // of the node where the key is now, which may come back as another does
+		return false, fail(ctx, r.node.addr, answer.err)
 	default:
 		return false, answer.err
 	}
