@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -70,9 +71,11 @@ func (r *remover) judge(ctx context.Context, p *part, n int, answer reply) (ask 
 		o.Did, o.Err = backends.Failed, fail(ctx, r.node.addr, answer.err)
 	case trouble == moved && r.c.whole.topology != cluster:
 		o.Did, o.Err = backends.Failed, fmt.Errorf("%w: for all nodes use redis+cluster://%s", errElsewhere, r.node.addr)
-	case trouble == moved:
+	case trouble == moved && strings.HasPrefix(words(answer.err), "CLUSTERDOWN "): // nobody has its slot, and other keys do well
 		o.Did, o.Err = backends.Failed, fmt.Errorf("%w: %w", errMoving, answer.err)
-	case broken(answer.err): // of the node where the key is now, which may come back as another does
+	case trouble == moved: // to a node that is lost
+		return false, &opError{addr: r.node.addr, kind: backends.ErrUnreachable, err: fmt.Errorf("%w: %w", errMoving, answer.err)}
+	case broken(answer.err): // likewise
 		return false, fail(ctx, r.node.addr, answer.err)
 	default:
 		return false, answer.err
