@@ -189,6 +189,9 @@ func (o *experiment) parseShared(cmd *cobra.Command) (err error) {
 	if o.processes < 1 || o.processes > 100_000 {
 		return usagef("bad --processes %d: it is from 1 to 100,000", o.processes)
 	}
+	if o.skip < 0 {
+		return usagef("bad --skip %d: it is a number of expiries", o.skip)
+	}
 	for _, text := range o.triggers {
 		t, err := parseTrigger(text)
 		if err == nil && t.At >= all {

@@ -170,7 +170,10 @@ func (o *loadOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error
 	if t := &o.traffic.traffic; t.TTLs.Min == 0 && !o.keep {
 		t.TTLs.Min = all + 10*time.Minute // so that nothing stays should we not come back
 	}
-	if o.prefix == "" {
+	switch {
+	case o.prefix == "" && cmd.Flags().Changed("prefix"):
+		return ro, usagef("bad --prefix '': keys of a load have a prefix, by which they are told from others")
+	case o.prefix == "":
 		o.prefix = fmt.Sprintf("cachectl:load:%d:", o.traffic.traffic.Seed)
 	}
 	for _, n := range []struct {

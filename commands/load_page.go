@@ -57,7 +57,7 @@ func comparisonPage(foot string, a, b []*loadgen.Report) (render.Page, error) {
 // loadTiles are the figures to see first.
 func loadTiles(r *loadgen.Report) []render.Field {
 	total := r.Total()
-	rate := render.Float(r.Rate(), 0)
+	rate := render.Rate(r.Rate())
 	if rate.Text != "-" {
 		rate.Text += "/s"
 	}

@@ -85,7 +85,7 @@ func loadRows(r *loadgen.Report) (table []render.Row) {
 }
 
 func loadRow(r *loadgen.Report, kind string, t *loadgen.Tally, hits render.Cell) render.Row {
-	row := render.Row{render.Text(r.Target), render.Text(kind), render.Uint(t.Due), render.Float(float64(t.Done)/r.Length.Seconds(), 0), hits,
+	row := render.Row{render.Text(r.Target), render.Text(kind), render.Uint(t.Due), render.Rate(float64(t.Done) / r.Length.Seconds()), hits,
 		badCount(t.Errors()), badCount(t.Dropped)}
 	for _, l := range loadLatencies {
 		h := &t.Latency
@@ -101,10 +101,10 @@ func loadRow(r *loadgen.Report, kind string, t *loadgen.Tally, hits render.Cell)
 func loadFields(r *loadgen.Report) []render.Field {
 	figures := r.Figures()
 	rate := render.Float(figures["rate"], 1)
-	if asked := render.Float(figures["due_per_second"], 0).Text; !r.Closed && rate.Text != "-" {
-		rate.Text = render.Float(figures["rate"], 0).Text + "/s of " + asked + "/s asked for"
+	if asked := render.Rate(figures["due_per_second"]).Text; !r.Closed && rate.Text != "-" {
+		rate.Text = render.Rate(figures["rate"]).Text + "/s of " + asked + "/s asked for"
 	} else if rate.Text != "-" {
-		rate.Text = render.Float(figures["rate"], 0).Text + "/s, as fast as answers came"
+		rate.Text = render.Rate(figures["rate"]).Text + "/s, as fast as answers came"
 	}
 	fields := []render.Field{
 		{Name: "target", Cell: render.Text(r.Target)},
@@ -194,7 +194,7 @@ func sideCell(runs []*loadgen.Report, size loadgen.Size) render.Cell {
 }
 
 func differenceRow(d *loadgen.Difference) render.Row {
-	unit, value := "", func(v float64) render.Cell { return render.Float(v, 0) }
+	unit, value := "", render.Rate
 	switch d.Kind {
 	case loadgen.Rate:
 		unit = "per_second"

@@ -82,6 +82,16 @@ func Float(f float64, digits int) Cell {
 	return Cell{Text: decimal(f, digits), Value: f}
 }
 
+// Rate is how many there are a second: whole from 10 up, below that two digits that
+// count, so that a little never shows as nothing.
+func Rate(perSecond float64) Cell {
+	digits := 0
+	if size := math.Abs(perSecond); size > 0 && size < 10 {
+		digits = min(1-int(math.Floor(math.Log10(size))), 9)
+	}
+	return Float(perSecond, digits)
+}
+
 // Bytes is an amount of memory: "1.2 MiB" (IEC, so MiB is 1,048,576), and the
 // number of bytes.
 func Bytes(n int64) Cell { return Cell{Text: bytesText(n), Value: n} }

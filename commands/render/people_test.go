@@ -27,6 +27,7 @@ func TestCells(t *testing.T) {
 		{Bytes(0), "0 B", int64(0)}, {Bytes(1023), "1023 B", int64(1023)}, {Bytes(1024), "1.0 KiB", int64(1024)},
 		{Bytes(1<<20 - 1), "1.0 MiB", int64(1<<20 - 1)}, {Bytes(-1234567), "-1.2 MiB", int64(-1234567)},
 		{Bytes(math.MaxInt64), "8.0 EiB", int64(math.MaxInt64)},
+		{Rate(0), "0", 0.0}, {Rate(12345.6), "12,346", 12345.6}, {Rate(2), "2.0", 2.0}, {Rate(0.25), "0.25", 0.25}, {Rate(-0.00123), "-0.0012", -0.00123}, {Rate(math.NaN()), "-", nil},
 		{Duration(0), "0s", int64(0)}, {Duration(850), "850ns", int64(0)}, {Duration(850 * us), "850µs", int64(0)},
 		{Duration(1500), "1.5µs", int64(0)}, {Duration(12345 * us), "12.3ms", int64(12)}, {Duration(999_999), "1ms", int64(0)},
 		{Duration(123456 * us), "123ms", int64(123)}, {Duration(999_600 * us), "1s", int64(999)},

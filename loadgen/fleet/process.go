@@ -74,7 +74,7 @@ func (p *process) ticket(q Req) *Ticket {
 
 func (v *virtual) arrive(op *loadgen.Op) {
 	if op.Key > math.MaxUint32 {
-		v.broken = fmt.Errorf("fleet: key number %d is beyond 2^32", op.Key)
+		v.broken = fmt.Errorf("key number %d is beyond 2^32", op.Key)
 		return
 	}
 	n := uint32(v.assign.Uint64() >> 32 * uint64(v.Processes) >> 32)
@@ -215,7 +215,7 @@ func (v *virtual) crash(n uint32) {
 
 func (v *virtual) serve(p *process, a *Action) {
 	if a.Req == 0 || int(a.Req) >= len(p.requests) || !p.requests[a.Req].live || p.requests[a.Req].served {
-		v.broken = fmt.Errorf("fleet: strategy %s served request %d, which nobody waits for", v.Strategy, a.Req)
+		v.broken = fmt.Errorf("strategy %s served request %d, which nobody waits for", v.Strategy, a.Req)
 		return
 	}
 	p.requests[a.Req].served = true

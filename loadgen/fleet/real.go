@@ -56,11 +56,11 @@ type Measured struct {
 // cancelled, all keys are removed. The report of a cancelled run is of what there was of it.
 func Real(ctx context.Context, c Config, s Stage) (*Measured, error) {
 	if err := errors.Join(c.Valid(), s.valid(&c)); err != nil {
-		return nil, fmt.Errorf("fleet: %w", err)
+		return nil, err
 	}
 	r := newReal(c, s)
 	if err := r.open(ctx); err != nil {
-		return nil, fmt.Errorf("fleet: %w", err)
+		return nil, err
 	}
 	defer r.origin.close()
 	defer r.sweeper.hangUp()
@@ -77,7 +77,6 @@ func Real(ctx context.Context, c Config, s Stage) (*Measured, error) {
 	}
 	if err != nil {
 		m.Invalid = append(m.Invalid, "the run was cut short: "+err.Error())
-		err = fmt.Errorf("fleet: %w", err)
 	}
 	return m, err
 }

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 // the origin's answers, then all else in the order in which it was set off.
 func Virtual(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Valid(); err != nil {
-		return nil, fmt.Errorf("fleet: %w", err)
+		return nil, err
 	}
 	v := newVirtual(c)
 	v.load()
