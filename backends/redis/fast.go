@@ -6,8 +6,13 @@ import (
 	"github.com/cachectl/cachectl/backends"
 )
 
-// shortString is the most that is read of a value whose size was not asked for.
-const shortString = 256 << 10
+// shortString is the most that is read of a value whose size was not asked for, and
+// fastKeys how many are asked for at once, so that no batch is more than 32 MiB. (bench:
+// batches of 500 take a tenth of the time off a backup of values of 1 KB, beside 200.)
+const (
+	shortString = 64 << 10
+	fastKeys    = 500
+)
 
 // slowRounds is how many rounds of slow must see strings only until fast is tried again.
 const slowRounds = 8
@@ -32,8 +37,8 @@ func (d *dump) fast(ctx context.Context, w *wire, keys []string) (n int, err err
 	var odd []string
 	for {
 		if n < len(keys) && len(odd) == 0 {
-			batch := make([]wanted, 0, dumpKeys)
-			for _, key := range keys[n:min(n+dumpKeys, len(keys))] {
+			batch := make([]wanted, 0, min(fastKeys, len(keys)-n))
+			for _, key := range keys[n:min(n+fastKeys, len(keys))] {
 				batch = append(batch, wanted{key: key, kind: "string"})
 			}
 			d.askShort(w, batch)
