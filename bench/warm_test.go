@@ -28,7 +28,7 @@ const warmBatch = 500
 // BenchmarkWarm: 2,000,000 SETs of 100 bytes, from the commands of "redis-cli --pipe" and
 // from NDJSON, beside redis-cli that reads the same commands. Each loads an empty server.
 // The reader of the records and the loader run in a process of their own, as the program
-// would run them.
+// would run them; and the program itself runs, with its journal and its watch of the memory.
 func BenchmarkWarm(b *testing.B) {
 	if file := os.Getenv("BENCH_WARM_FILE"); file != "" {
 		warmHere(b, file, os.Getenv("BENCH_WARM_TARGET"))
@@ -59,15 +59,24 @@ func BenchmarkWarm(b *testing.B) {
 		empty()
 		return run(b, c, []string{"env", "BENCH_WARM_FILE=" + file, "BENCH_WARM_TARGET=redis://" + s.Addr, self}, "-test.run", "^$", "-test.bench", "^BenchmarkWarm$", "-test.benchtime", "1x")
 	}
-	var fromRESP, fromNDJSON, peer []figure
+	program := build(b)
+	warm := func(file string) figure {
+		empty()
+		return run(b, c, []string{program}, "warm", file, "-t", "redis://"+s.Addr, "--pace", "max", "-q", "--journal", filepath.Join(b.TempDir(), "run.journal"))
+	}
+	var fromRESP, fromNDJSON, warmRESP, warmNDJSON, peer []figure
 	for range b.N {
 		empty()
 		peer = append(peer, run(b, c, []string{"sh", "-c", recipe}))
 		fromRESP = append(fromRESP, ours(resp))
 		fromNDJSON = append(fromNDJSON, ours(ndjson))
+		warmRESP = append(warmRESP, warm(resp))
+		warmNDJSON = append(warmNDJSON, warm(ndjson))
 	}
 	report(b, "redis-cli", fromRESP, peer)
 	report(b, "redis-cli-from-ndjson", fromNDJSON, peer)
+	report(b, "redis-cli-warm", warmRESP, peer)
+	report(b, "redis-cli-warm-ndjson", warmNDJSON, peer)
 	b.ReportMetric(median(fromRESP, func(f figure) float64 { return f.rss }), "rss-MiB")
 	b.ReportMetric(median(fromNDJSON, func(f figure) float64 { return f.rss }), "ndjson-rss-MiB")
 }
