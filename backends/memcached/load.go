@@ -8,22 +8,28 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
 )
 
-// loadBytes is how much is sent before the answers are read. Answers are short.
-const loadBytes = 1 << 20
+// Bounds of what is under way in one Load.
+const (
+	loadBytes   = 4 << 20 // of commands to one node that are not answered; one may be bigger by itself
+	loadBatches = 64      // of which the result has not been told
+)
 
 // loadGrace is how long after its context has ended a Load waits for answers.
 const loadGrace = 2 * time.Second
 
 // Load puts each record on the node that it came from, and where the cache has no such
-// node any more, where gomemcache would put it. It goes by "ms", which adds or sets;
-// before 1.6.10 by "add" and "set". What is too big for the server is not sent: it would
-// drop the value that the key has. Where a connection breaks, what was not answered is
-// sent again: what the lost attempt loaded then counts as Kept.
+// node any more, where gomemcache would put it; on all nodes at once, see loadLane. It
+// goes by "ms", which adds or sets; before 1.6.10 by "add" and "set". What is too big for
+// the server is not sent: it would drop the value that the key has. Where a connection
+// breaks, what was not answered is sent again: what the lost attempt loaded then counts as
+// Kept.
 func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, error], o backends.LoadOptions) iter.Seq2[backends.Result, error] {
 	return func(yield func(backends.Result, error) bool) {
 		asked, release := c.bound(ctx)
@@ -38,29 +44,15 @@ func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, e
 			}
 		})
 		defer stop()
-		l := loading{cache: c, asked: asked, ctx: inner, replace: o.Replace, nodes: make(map[string]*node), dead: make(map[*node]error), parts: make(map[string]bool)}
+		l := loading{cache: c, asked: asked, ctx: inner, replace: o.Replace, nodes: make(map[string]*node), lanes: make(map[*node]*loadLane), parts: make(map[string]bool)}
 		for _, n := range c.nodes {
 			l.nodes[n.addr] = n
 		}
-		for batch, err := range batches {
-			if err == nil && asked.Err() != nil {
-				err = context.Cause(asked)
-			}
-			if err != nil {
-				if yield(backends.Result{}, err) && !backends.Ends(err) {
-					continue
-				}
-				return
-			}
-			if !yield(l.load(batch), nil) || !l.tell(yield) {
-				return
-			}
+		if whole := l.run(yield, batches); !whole {
+			cancel() // nobody waits for what is under way
 		}
-		if r := l.unfinished(); len(r.Outcomes) > 0 && !yield(r, nil) {
-			return
-		}
-		if asked.Err() != nil {
-			yield(backends.Result{}, context.Cause(asked))
+		for _, n := range l.lanes {
+			n.close()
 		}
 	}
 }
@@ -72,11 +64,85 @@ type loading struct {
 	ctx     context.Context // and a moment later ends what is under way
 	replace bool
 	nodes   map[string]*node
-	dead    map[*node]error // why a node takes no more
-	untold  []*node
+	lanes   map[*node]*loadLane
+	pending []*shipment     // in the order of their batches; the results have not been told
 	parts   map[string]bool // keys of which a part has come, and not the last
 	strange bool            // records of nodes that are not there were met
 	told    bool
+
+	mu     sync.Mutex
+	untold []*loadLane // whose nodes take no more
+}
+
+// A shipment is a batch on its way. Its outcomes are written by lanes, each its own.
+type shipment struct {
+	outcomes []backends.Outcome
+	open     atomic.Int32 // outcomes that are to come, and 1 while it is being sent
+	over     chan struct{}
+}
+
+// settled takes note of n outcomes.
+func (s *shipment) settled(n int) {
+	if s.open.Add(int32(-n)) == 0 {
+		close(s.over)
+	}
+}
+
+// run tells whether everything that was taken on is settled.
+func (l *loading) run(yield func(backends.Result, error) bool, batches iter.Seq2[[]backends.Record, error]) (whole bool) {
+	for batch, err := range batches {
+		if err == nil && l.asked.Err() != nil {
+			err = context.Cause(l.asked)
+		}
+		if err != nil {
+			if !l.settle(yield, 0) {
+				return false
+			}
+			if yield(backends.Result{}, err) && !backends.Ends(err) {
+				continue
+			}
+			return true
+		}
+		l.send(batch)
+		if !l.settle(yield, loadBatches) {
+			return false
+		}
+	}
+	if !l.settle(yield, 0) {
+		return false
+	}
+	if r := l.unfinished(); len(r.Outcomes) > 0 && !yield(r, nil) {
+		return true
+	}
+	if l.asked.Err() != nil {
+		yield(backends.Result{}, context.Cause(l.asked))
+	}
+	return true
+}
+
+// settle tells the results that are there, waits for those before the last left, and says
+// whether the reader wants more. The loss of the only node ends the stream, behind the
+// results of what was under way.
+func (l *loading) settle(yield func(backends.Result, error) bool, left int) bool {
+	for len(l.pending) > 0 {
+		s := l.pending[0]
+		if s.open.Load() > 0 && len(l.pending) <= left && !l.ending() {
+			break
+		}
+		<-s.over
+		l.pending[0], l.pending = nil, l.pending[1:]
+		if !yield(backends.Result{Outcomes: s.outcomes}, nil) || !l.tell(yield) {
+			return false
+		}
+	}
+	return l.tell(yield)
+}
+
+// ending tells whether a lost node ends the stream.
+func (l *loading) ending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.untold) > 0 && len(l.cache.nodes) == 1
 }
 
 var errPart = errors.New("its value comes in parts: it is too big for an item of memcached, or no string")
@@ -104,16 +170,10 @@ func (l *loading) unfinished() (r backends.Result) {
 	return r
 }
 
-// A job is a record to be stored.
-type job struct {
-	backends.Outcome
-	record *backends.Record
-}
-
-func (l *loading) load(batch []backends.Record) backends.Result {
-	jobs := make([]*job, 0, len(batch))
-	byNode := make(map[*node][]*job)
-	var order []*node
+// send takes a batch on.
+func (l *loading) send(batch []backends.Record) {
+	s := &shipment{over: make(chan struct{}), outcomes: make([]backends.Outcome, 0, len(batch))}
+	s.open.Store(1)
 	for i := range batch {
 		r := &batch[i]
 		if r.More {
@@ -121,50 +181,39 @@ func (l *loading) load(batch []backends.Record) backends.Result {
 			continue
 		}
 		delete(l.parts, r.Key)
-		j := &job{Outcome: backends.Outcome{Key: r.Key}, record: r}
-		jobs = append(jobs, j)
+		s.outcomes = append(s.outcomes, backends.Outcome{Key: r.Key})
+		o := &s.outcomes[len(s.outcomes)-1]
 		why := holds(r)
 		switch {
 		case why != nil:
-			j.Did, j.Err = backends.Failed, why
 		case !r.Expires.IsZero() && !r.Expires.After(time.Now()):
-			j.Did = backends.Ended
+			o.Did = backends.Ended
 		default:
-			n := l.nodes[r.Shard]
-			if n == nil {
-				n, l.strange = l.home(r.Key), l.strange || len(l.cache.nodes) > 1 && r.Shard != ""
-			}
-			if byNode[n] == nil {
-				order = append(order, n)
-			}
-			byNode[n] = append(byNode[n], j)
+			why = l.lane(r).put(s, r, o)
+		}
+		if why != nil {
+			o.Did, o.Err = backends.Failed, why
 		}
 	}
-	for _, n := range order {
-		l.send(n, byNode[n])
+	for _, n := range l.lanes {
+		n.hand()
 	}
-	result := backends.Result{Outcomes: make([]backends.Outcome, len(jobs))}
-	for i, j := range jobs {
-		result.Outcomes[i] = j.Outcome
-	}
-	return result
+	s.settled(1)
+	l.pending = append(l.pending, s)
 }
 
-// send stores jobs on a node, a window at a time.
-func (l *loading) send(n *node, jobs []*job) {
-	p, err := n.profile(l.ctx, false)
-	if err != nil {
-		l.die(n, err)
+// lane is that of the node where a record belongs.
+func (l *loading) lane(r *backends.Record) *loadLane {
+	to := l.nodes[r.Shard]
+	if to == nil {
+		to, l.strange = l.home(r.Key), l.strange || len(l.cache.nodes) > 1 && r.Shard != ""
 	}
-	for len(jobs) > 0 {
-		some, size := 0, 0
-		for some < len(jobs) && size < loadBytes {
-			size += len(jobs[some].record.Value) + len(jobs[some].Key) + 50
-			some++
-		}
-		l.window(n, p, jobs[:some])
-		jobs = jobs[some:]
+	n := l.lanes[to]
+	if n == nil {
+		n = newLoadLane(l, to)
+		l.lanes[to] = n
 	}
+	return n
 }
 
 // command writes the command that stores a record, or refuses what cannot work.
@@ -204,96 +253,11 @@ func (l *loading) command(to []byte, n *node, p profile, r *backends.Record) ([]
 	return append(append(append(to, "\r\n"...), r.Value...), "\r\n"...), nil
 }
 
-// window stores jobs and reads the answers. Behind an answer that leaves the connection
-// in doubt the rest goes over another.
-func (l *loading) window(n *node, p profile, jobs []*job) {
-	for attempt := 0; ; attempt++ {
-		var open []*job
-		for _, j := range jobs {
-			if j.Did == "" {
-				open = append(open, j)
-			}
-		}
-		if len(open) == 0 {
-			return
-		}
-		err := l.dead[n]
-		if l.asked.Err() != nil && attempt == 0 {
-			err = context.Cause(l.asked)
-		}
-		if err == nil {
-			err = n.do(l.ctx, func(c *conn) error { return l.exchange(c, n, p, open) })
-		}
-		if err == nil {
-			continue // all are answered, or one refused the connection's trust
-		}
-		doubt := errors.Is(err, errDoubt)
-		if !doubt && (attempt >= mostTries || !broken(err) || l.ctx.Err() != nil || l.dead[n] != nil) {
-			for _, j := range open {
-				if j.Did == "" {
-					j.Did, j.Err = backends.Failed, err
-				}
-			}
-			if l.asked.Err() == nil {
-				l.die(n, err)
-			}
-			return
-		}
-		if !doubt {
-			time.Sleep(firstWait << attempt)
-		}
-	}
-}
-
-// errDoubt closes a connection whose state is not known; see node.do.
-var errDoubt = errors.New("the server refused a command in the middle of others")
-
-func (l *loading) exchange(c *conn, n *node, p profile, jobs []*job) error {
-	var commands []byte
-	var sent []*job
-	for _, j := range jobs {
-		if j.Did != "" { // answered by an attempt before this
-			continue
-		}
-		var err error
-		if commands, err = l.command(commands, n, p, j.record); err != nil {
-			j.Did, j.Err = backends.Failed, err
-			continue
-		}
-		sent = append(sent, j)
-	}
-	if err := c.send(commands); err != nil {
-		return err
-	}
-	for _, j := range sent {
-		if c.r.Buffered() == 0 {
-			c.extend()
-		}
-		line, err := c.line()
-		if err != nil {
-			return err
-		}
-		switch string(line) {
-		case "HD", "STORED":
-			j.Did = backends.Loaded
-		case "NS", "NOT_STORED":
-			j.Did = backends.Kept
-		default:
-			if !isErrorLine(line) {
-				return unexpected("ms", line)
-			}
-			j.Did, j.Err = backends.Failed, fail(l.ctx, n.addr, replyError(line))
-			return errDoubt // the payload may have been taken for commands, or not
-		}
-	}
-	return nil
-}
-
-func (l *loading) die(n *node, err error) {
-	if l.dead[n] == nil {
-		l.dead[n] = err
-		l.untold = append(l.untold, n)
-	}
+// lost takes note that a node takes no more.
+func (l *loading) lost(n *loadLane) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.untold = append(l.untold, n)
 }
 
 // tell passes on what there is to say beside the outcomes.
@@ -305,13 +269,19 @@ func (l *loading) tell(yield func(backends.Result, error) bool) bool {
 			return false
 		}
 	}
-	for _, n := range l.untold {
-		err := l.lost(l.ctx, n, l.dead[n])
+	if l.asked.Err() != nil || len(l.cache.nodes) == 1 && len(l.pending) > 0 {
+		return true
+	}
+	l.mu.Lock()
+	untold := l.untold
+	l.untold = nil
+	l.mu.Unlock()
+	for _, n := range untold {
+		err := l.cache.lost(l.ctx, n.node, n.why())
 		if !yield(backends.Result{}, err) || backends.Ends(err) {
 			return false
 		}
 	}
-	l.untold = nil
 	return true
 }
 
