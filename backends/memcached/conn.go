@@ -36,7 +36,8 @@ type conn struct {
 	version string // the server's word; "" where it does not tell
 	reused  bool   // the server may have hung up since its last call
 
-	ctx context.Context // of the call it is lent to
+	ctx  context.Context // of the call it is lent to
+	slab []byte          // room for small values
 }
 
 // Idle connections kept to one node.
@@ -107,6 +108,7 @@ func (n *node) get(ctx context.Context) (*conn, error) {
 }
 
 func (n *node) put(c *conn, good bool) {
+	c.slab = nil
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if good && n.closed == nil && len(n.idle) < maxIdle {

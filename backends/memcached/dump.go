@@ -125,7 +125,7 @@ func (d *dumping) node(ctx context.Context, n *node, keys []string) error {
 func fitting(keys []string) []string {
 	size := 0
 	for i, key := range keys {
-		if size += 4*len(key)/3 + len("mg  b s v f t u\r\n"); size > dumpCommands {
+		if size += 4*len(key)/3 + len("mg  b v f t u\r\n"); size > dumpCommands {
 			return keys[:max(i, 1)]
 		}
 	}
@@ -151,7 +151,7 @@ func (d *dumping) batch(conn *conn, n *node, p profile, keys []string) (done int
 		}
 		var flag string
 		commands, flag = address(append(commands, "mg "...), key)
-		commands = append(append(commands, flag...), " s v f t u\r\n"...)
+		commands = append(append(commands, flag...), " v f t u\r\n"...)
 	}
 	if err := conn.send(commands); err != nil {
 		return 0, nil, false, err

@@ -244,9 +244,13 @@ func (l *loading) command(to []byte, n *node, p profile, r *backends.Record) ([]
 	}
 	to, flag := address(append(to, "ms "...), r.Key)
 	to = strconv.AppendInt(append(to, ' '), int64(len(r.Value)), 10)
-	to = append(append(to, flag...), " F"...)
-	to = strconv.AppendUint(to, uint64(r.Flags), 10)
-	to = strconv.AppendInt(append(to, " T"...), int64(exp), 10)
+	to = append(to, flag...)
+	if r.Flags != 0 {
+		to = strconv.AppendUint(append(to, " F"...), uint64(r.Flags), 10)
+	}
+	if exp != untimed {
+		to = strconv.AppendInt(append(to, " T"...), int64(exp), 10)
+	}
 	if !l.replace {
 		to = append(to, " ME"...)
 	}

@@ -15,6 +15,7 @@ import (
 type passes struct {
 	seed  maphash.Seed
 	seen  []uint64 // hashes of the keys of earlier passes, sorted
+	begin []int32  // in seen, of the hashes with the same first bits, and the end
 	now   []uint64 // of this pass
 	count int
 }
@@ -23,6 +24,8 @@ const (
 	mostPasses = 3
 	// mostSeen bounds the memory for this, 8 bytes a key; larger caches get one pass.
 	mostSeen = 8 << 20
+	// indexBits of a hash are looked up, the rest is searched for: a million keys leave 16.
+	indexBits = 16
 )
 
 // fresh tells whether no earlier pass brought key.
@@ -31,8 +34,11 @@ func (p *passes) fresh(key string) bool {
 		p.count, p.seed = 1, maphash.MakeSeed()
 	}
 	hash := maphash.String(p.seed, key)
-	if _, seen := slices.BinarySearch(p.seen, hash); seen {
-		return false
+	if p.begin != nil {
+		first := hash >> (64 - indexBits)
+		if _, seen := slices.BinarySearch(p.seen[p.begin[first]:p.begin[first+1]], hash); seen {
+			return false
+		}
 	}
 	if len(p.seen)+len(p.now) <= mostSeen {
 		p.now = append(p.now, hash)
@@ -50,6 +56,13 @@ func (p *passes) another(items int64) bool {
 		return false
 	}
 	slices.Sort(p.seen)
+	p.begin = make([]int32, 1<<indexBits+1)
+	for _, hash := range p.seen {
+		p.begin[hash>>(64-indexBits)+1]++
+	}
+	for i := range 1 << indexBits {
+		p.begin[i+1] += p.begin[i]
+	}
 	p.count = max(p.count, 1) + 1
 	return true
 }

@@ -54,6 +54,9 @@ func (c *cache) getFrom(ctx context.Context, n *node, key string) ([]byte, error
 // home is where gomemcache would put a key. An application whose client hashes
 // otherwise has it elsewhere, so nothing rests on this but where a new key goes.
 func (c *cache) home(key string) *node {
+	if len(c.nodes) == 1 {
+		return c.nodes[0]
+	}
 	return c.nodes[homeOf([]byte(key), len(c.nodes))]
 }
 

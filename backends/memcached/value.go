@@ -54,16 +54,16 @@ func (c *conn) metaValue(line []byte, key string, window int64) (gotten, error) 
 		return gotten{}, errMiss
 	}
 	rest, ok := bytes.CutPrefix(line, []byte("VA "))
-	words := bytes.Fields(rest)
-	if !ok || len(words) == 0 {
+	word, rest, _ := bytes.Cut(bytes.TrimLeft(rest, " "), []byte{' '})
+	size, err := number(word)
+	if !ok || err != nil || size < 0 || size > biggestValue {
 		return gotten{}, unexpected("mg", line)
 	}
 	g := gotten{item: item{key: key}}
-	size, err := number(words[0])
-	if err != nil || size < 0 || size > biggestValue {
-		return gotten{}, unexpected("mg", line)
-	}
-	for _, word := range words[1:] {
+	for len(rest) > 0 {
+		if word, rest, _ = bytes.Cut(rest, []byte{' '}); len(word) == 0 {
+			continue
+		}
 		switch word[0] {
 		case 'f':
 			err = g.setField([]byte("flags"), word[1:])
@@ -118,7 +118,7 @@ func (c *conn) body(g *gotten, size, window int64) error {
 const atOnce = 64 << 10
 
 func (c *conn) smallBody(g *gotten, size int, source patient) error {
-	data := make([]byte, size+len("\r\n"))
+	data := c.room(size + len("\r\n"))
 	if _, err := io.ReadFull(source, data); err != nil {
 		return cutShort(err)
 	}
@@ -127,6 +127,21 @@ func (c *conn) smallBody(g *gotten, size int, source patient) error {
 	}
 	g.data = data[:size:size]
 	return nil
+}
+
+// room is memory for n bytes. Small values share a piece of it: they come by the thousand,
+// and go together.
+func (c *conn) room(n int) []byte {
+	const piece, small = 64 << 10, 2 << 10
+	if n > small {
+		return make([]byte, n)
+	}
+	if len(c.slab) < n {
+		c.slab = make([]byte, piece)
+	}
+	b := c.slab[:n:n]
+	c.slab = c.slab[n:]
+	return b
 }
 
 func cutShort(err error) error {
