@@ -197,3 +197,21 @@ func TestLoadBehindRefusal(t *testing.T) {
 		t.Errorf("%v, %v; the one was sent %d times", did, end, n.Load())
 	}
 }
+
+// TestLoadOverTLS: whole commands stand in each record however much is on its way, so that
+// the server forgets none.
+func TestLoadOverTLS(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v servers.Version) {
+		s := servers.Memcached(t, v, servers.Options{TLS: true})
+		c := openURL(t, strings.Replace(target(s), "memcached:", "memcacheds:", 1)+"?tls_ca="+s.CA+"&tls_cert="+s.Cert+"&tls_key="+s.Key)
+		for _, size := range []int{150, 9000} {
+			records := manyRecords(900_000/size, size)
+			for i := range records {
+				records[i].Key += fmt.Sprint(":", size)
+			}
+			if did, end := loadInOrder(t, t.Context(), c, records, 50, nil); end != nil || did[backends.Loaded] != len(records) {
+				t.Errorf("values of %d bytes: %v, %v", size, did, end)
+			}
+		}
+	})
+}
