@@ -182,26 +182,28 @@ func dumpAhead(ctx context.Context, dumper backends.Dumper, file backupFile, pag
 	}
 }
 
-// dumpPages brings the records of pages, each page behind its own.
+// dumpPages brings the records of pages, each page behind its own. Another page is dumped
+// while one is: else the server would be idle between them.
 func dumpPages(ctx context.Context, dumper backends.Dumper, pages iter.Seq2[backends.Page, error], give func(dumped) bool) {
-	for page, err := range pages {
-		if err != nil {
-			if !give(dumped{err: err}) || backends.Ends(err) {
-				return
+	var asked []backends.Page // which records are awaited of, in order
+	own := func(yield func(backends.Page, error) bool) {
+		for page, err := range pages {
+			if err == nil {
+				page = ownPage(page)
+				asked = append(asked, page)
 			}
-			continue
-		}
-		own := ownPage(page)
-		keys := make([]string, len(own.Entries))
-		for i := range own.Entries {
-			keys[i] = own.Entries[i].Key
-		}
-		for records, err := range dumper.Dump(ctx, keys) {
-			if !give(dumped{records: records, err: err}) || backends.Ends(err) {
+			if !yield(page, err) {
 				return
 			}
 		}
-		if !give(dumped{page: &own}) {
+	}
+	for d, err := range backends.DumpAhead(ctx, own, 2, dumper.Dump) {
+		step := dumped{records: d.Records, err: err}
+		if err == nil && !d.More {
+			page := asked[0]
+			step.page, asked = &page, asked[1:]
+		}
+		if !give(step) || backends.Ends(err) {
 			return
 		}
 	}
