@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ type recording struct {
 	state   *journal.State
 	met     map[string]bool // shards that answered at some time of the run
 	from    string          // where what is loaded comes from, without secrets; empty: nothing is
+	again   string          // the flags that say the target, which no journal does, for who goes on
 }
 
 // newest is the value of --resume without a file.
@@ -56,7 +58,7 @@ func commandName(cmd *cobra.Command) string {
 // load reads the journal of --resume, and puts its selection where the command line's
 // would be. It returns the patterns.
 func (r *recording) load(cmd *cobra.Command, env *Env, args []string) ([]string, error) {
-	r.met = make(map[string]bool)
+	r.met, r.again = make(map[string]bool), givenTarget(cmd)
 	if r.resume == "" {
 		r.state = journal.NewState()
 		return args, nil
@@ -103,6 +105,19 @@ func (r *recording) load(cmd *cobra.Command, env *Env, args []string) ([]string,
 		}
 	}
 	return r.state.Patterns, nil
+}
+
+// givenTarget is --target as a shell reads it, without secrets; empty where it was not given.
+func givenTarget(cmd *cobra.Command) string {
+	f := cmd.Flags().Lookup("target")
+	if f == nil || !f.Changed {
+		return ""
+	}
+	u, err := url.Parse(f.Value.String())
+	if err != nil {
+		return ""
+	}
+	return " -t '" + strings.ReplaceAll(redacted(u), "'", `'\''`) + "'"
 }
 
 // whole is how a run ends that has nothing left to do.
@@ -165,7 +180,7 @@ func (r *recording) conclude(env *Env, run error) error {
 	}
 	err := errors.Join(r.journal.End(how), r.journal.Close())
 	if run != nil {
-		env.note("to go on: cachectl %s --resume=%s", r.state.Command, r.journal.Path())
+		env.note("to go on: cachectl %s --resume=%s%s", r.state.Command, r.journal.Path(), r.again)
 	}
 	prune(filepath.Dir(r.journal.Path()), env.Now())
 	return err
