@@ -142,7 +142,8 @@ func TestWarmStops(t *testing.T) {
 	w := newWarmer(t)
 	w.in = strings.Join(slices.Concat(paths("/good/", 10), paths("/gone/", 50), paths("/bad/", 500)), "\n")
 	a := w.run(exitFailed, "-", "--host", s.URL, "--max-errors", "20", "--fail-if", "hit_rate < 0.9")
-	if a.Hits < 2 || a.Hits > 10 || a.Failed < 60 || a.Failed > 90 || !strings.Contains(w.errs, "(--max-errors 20)") {
+	if a.Hits > 10 || a.Hits+a.Failed < 80-7 || a.Failed > 90 || // seven others may be under way when it stops
+		!strings.Contains(w.errs, "(--max-errors 20)") {
 		t.Errorf("%+v\n%s", a, w.errs)
 	}
 	if a = w.run(exitPartial, "-", "--host", s.URL, "--max-errors", "0"); a.Failed != 550 {

@@ -164,10 +164,10 @@ func TestClosedLoop(t *testing.T) {
 	engines(t, func(t *testing.T, c Config) {
 		_, d := single(t)
 		c.Dialer, c.Connections, c.Depth = d, 4, 8
-		c.Traffic = uniform(1000, Mix{Read: 1, Write: 1}, Phase{Length: 200 * time.Millisecond, Warmup: true}, Phase{Length: 300 * time.Millisecond},
+		c.Traffic = uniform(1000, Mix{Read: 1, Write: 1}, Phase{Length: 200 * time.Millisecond, Warmup: true}, Phase{Length: 3 * time.Second},
 			Phase{Length: 200 * time.Millisecond, Rate: 500})
 		r := send(t, c)
-		if all := r.Total(); !r.Closed || all.Done < 150 || r.Late.Count() > 101 {
+		if all := r.Total(); !r.Closed || all.Done < 1000 || r.Late.Count() > 101 {
 			t.Errorf("%d done, %d late, %v", all.Done, r.Late.Count(), r.Invalid)
 		}
 	})
