@@ -56,13 +56,9 @@ func TestRemoveAfterCut(t *testing.T) {
 		k := client(t, s)
 		c.Dialer, c.Connections, c.Written = d, 3, NewWritten(100_000)
 		c.Traffic = uniform(100_000, Mix{Write: 1}, Phase{Length: time.Hour, Rate: 1000})
-		ctx, cancel := context.WithCancel(t.Context())
-		c.Dialer = &afterDials{Dialer: d, left: 3, then: func() { time.AfterFunc(300*time.Millisecond, cancel) }}
-		r, err := Send(ctx, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		balanced(t, r)
+		sendWhile(t, c, func() {
+			eventually(t, "something is written", func() bool { return k.DBSize(context.Background()).Val() > 100 })
+		})
 		if n := k.DBSize(t.Context()).Val(); n == 0 || uint64(n) != c.Written.Count() {
 			t.Errorf("%d keys, %d known", n, c.Written.Count())
 		}
@@ -74,7 +70,9 @@ func TestRemoveAfterCut(t *testing.T) {
 				break
 			}
 		}
-		if err := RemoveWritten(ctx, c, nil); err != nil {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := RemoveWritten(ended, c, nil); err != nil {
 			t.Error(err)
 		}
 		if n := k.DBSize(t.Context()).Val(); n != 0 {

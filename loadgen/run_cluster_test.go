@@ -21,30 +21,24 @@ func TestClusterSlotsMove(t *testing.T) {
 		nodes := servers.Cluster(t, servers.Default(t), 2, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
 		c.Dialer = dialer(t, &url.URL{Scheme: "redis+cluster", Host: nodes[0].Addr})
 		c.Connections, c.Depth, c.Threads = 4, 2, 2
-		c.Traffic = uniform(200, Mix{Read: 5, Write: 4, Remove: 1}, Phase{Length: 2 * time.Second, Rate: 4000})
-		c.Settle = 20 * time.Second
-		moved := make(chan int)
-		go func() {
-			time.Sleep(100 * time.Millisecond)
-			k, n := client(t, nodes[0]), 0
+		c.Traffic = uniform(200, Mix{Read: 5, Write: 4, Remove: 1}, Phase{Length: time.Hour, Rate: 4000})
+		k, n := client(t, nodes[0]), 0
+		r := sendWhile(t, c, func() {
+			waitForGets(t, k, 200)
 			for i := range 40 {
 				if slot := int(k.ClusterKeySlot(context.Background(), "key:"+strconv.Itoa(i)).Val()); slot < 8192 {
-					n += moveSlot(t, nodes, slot, 0, 1, 0)
+					n += moveSlot(t, nodes, slot, 0, 1, func() {})
 				}
 			}
-			moved <- n
-		}()
-		r := send(t, c)
-		n := <-moved
+			eventually(t, "a slot is asked for that is gone", func() bool { return errorCount(k, "MOVED") > 0 })
+			waitForGets(t, client(t, nodes[1]), 2000)
+		})
 		all := r.Total()
-		if all.Due != 8000 || all.Done != 8000 {
+		if all.Done < 2000 || all.Refused+all.Lost > 0 {
 			t.Errorf("%d due, %d done, %d refused, %d lost, %v, %v", all.Due, all.Done, all.Refused, all.Lost, r.Errors, r.Invalid)
 		}
 		if n == 0 {
 			t.Error("no key was moved")
-		}
-		if refused := client(t, nodes[0]).Info(t.Context(), "errorstats").Val(); !strings.Contains(refused, "errorstat_MOVED") {
-			t.Errorf("nothing met a slot that was gone: %s", refused)
 		}
 	})
 }
@@ -57,29 +51,34 @@ func TestClusterSlotOnItsWay(t *testing.T) {
 		nodes := servers.Cluster(t, servers.Default(t), 2, 0, servers.Options{Args: []string{"--cluster-require-full-coverage", "no"}})
 		c.Dialer = dialer(t, &url.URL{Scheme: "redis+cluster", Host: nodes[0].Addr})
 		c.Connections, c.Depth, c.Prefix = 4, 2, "{z}:" // slot 8157, the first node's
-		c.Traffic = uniform(100, Mix{Read: 5, Write: 4, Remove: 1}, Phase{Length: 1500 * time.Millisecond, Rate: 1000})
-		c.Settle = 20 * time.Second
-		moved := make(chan int)
-		go func() {
-			time.Sleep(200 * time.Millisecond)
-			moved <- moveSlot(t, nodes, 8157, 0, 1, 700*time.Millisecond)
-		}()
-		r := send(t, c)
-		if n, all := <-moved, r.Total(); n == 0 || all.Done != 1500 {
+		c.Traffic = uniform(100, Mix{Read: 5, Write: 4, Remove: 1}, Phase{Length: time.Hour, Rate: 1000})
+		k, n := client(t, nodes[0]), 0
+		r := sendWhile(t, c, func() {
+			waitForGets(t, k, 100)
+			n = moveSlot(t, nodes, 8157, 0, 1, func() {
+				eventually(t, "500 keys are asked for on their way", func() bool { return errorCount(k, "ASK") >= 500 })
+			})
+			waitForGets(t, client(t, nodes[1]), 500)
+		})
+		if all := r.Total(); n == 0 || all.Refused+all.Lost > 0 {
 			t.Errorf("%d keys moved; %d done, %d refused, %d lost, %v, %v", n, all.Done, all.Refused, all.Lost, r.Errors, r.Invalid)
 		}
-		refused := client(t, nodes[0]).Info(t.Context(), "errorstats").Val()
-		_, text, _ := strings.Cut(refused, "errorstat_ASK:count=")
-		asks, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(text, "\n", 2)[0]))
-		if asks < 500 || asks > 1300 || strings.Contains(refused, "errorstat_TRYAGAIN") {
-			t.Errorf("a key on its way is asked for twice, there and where it went: %d of them, %s", asks, refused)
+		if asks, tries := errorCount(k, "ASK"), errorCount(k, "TRYAGAIN"); uint64(asks) > r.Total().Done || tries > 0 {
+			t.Errorf("a key on its way is asked for once where it was: %d times for %d ops, and %d tries", asks, r.Total().Done, tries)
 		}
 	})
 }
 
-// moveSlot takes a slot over with all that is in it, and tells how many keys that were. rest leaves time for
-// keys to be asked for that are there no more.
-func moveSlot(t *testing.T, nodes []*servers.Server, slot, from, to int, rest time.Duration) (n int) {
+// errorCount is how many errors of a kind the server has answered with.
+func errorCount(k *goredis.Client, kind string) int {
+	_, text, _ := strings.Cut(k.Info(context.Background(), "errorstats").Val(), "errorstat_"+kind+":count=")
+	n, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(text, "\n", 2)[0]))
+	return n
+}
+
+// moveSlot takes a slot over with all that is in it, and tells how many keys that were. While rest runs, its
+// keys are there no more, and the slot is.
+func moveSlot(t *testing.T, nodes []*servers.Server, slot, from, to int, rest func()) (n int) {
 	ctx := context.Background()
 	clients := make(map[int]*goredis.Client)
 	for _, node := range []int{from, to} {
@@ -105,7 +104,7 @@ func moveSlot(t *testing.T, nodes []*servers.Server, slot, from, to int, rest ti
 		do(from, append([]any{"migrate", host, port, "", 0, 5000, "keys"}, keys...)...)
 		n += len(keys)
 	}
-	time.Sleep(rest)
+	rest()
 	do(to, "cluster", "setslot", slot, "node", target)
 	do(from, "cluster", "setslot", slot, "node", target)
 	return n
@@ -119,30 +118,18 @@ func TestNodeLeaves(t *testing.T) {
 		nodes := servers.Cluster(t, servers.Default(t), 2, 1, servers.Options{})
 		c.Dialer = dialer(t, &url.URL{Scheme: "redis+cluster", Host: nodes[0].Addr})
 		c.Connections = 2
-		c.Traffic = uniform(1000, Mix{Read: 1}, Phase{Length: 1500 * time.Millisecond, Rate: 1000})
-		c.Settle = 20 * time.Second
-		failed := make(chan struct{})
-		go func() {
-			defer close(failed)
-			time.Sleep(200 * time.Millisecond)
-			if err := client(t, nodes[2]).Do(context.Background(), "cluster", "failover").Err(); err != nil {
+		c.Traffic = uniform(1000, Mix{Read: 1}, Phase{Length: time.Hour, Rate: 1000})
+		heir := client(t, nodes[2])
+		r := sendWhile(t, c, func() {
+			waitForGets(t, client(t, nodes[0]), 100)
+			if err := heir.Do(context.Background(), "cluster", "failover").Err(); err != nil {
 				t.Error(err)
+				return
 			}
-			for range 200 {
-				if strings.Contains(client(t, nodes[2]).Info(context.Background(), "replication").Val(), "role:master") {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			t.Error("no failover")
-		}()
-		r := send(t, c)
-		<-failed
-		if all := r.Total(); all.Done+all.Lost != 1500 || all.Lost > 4 {
+			waitForGets(t, heir, 200)
+		})
+		if all := r.Total(); all.Done < 300 || all.Refused > 0 || all.Lost > 4 {
 			t.Errorf("%d done, %d refused, %d lost, %v, %v", all.Done, all.Refused, all.Lost, r.Errors, r.Invalid)
-		}
-		if !strings.Contains(client(t, nodes[2]).Info(t.Context(), "commandstats").Val(), "cmdstat_get:") {
-			t.Error("nothing went to the new master")
 		}
 	})
 }

@@ -109,21 +109,30 @@ func (l *loop) letters() {
 	}
 }
 
-// stop ends the traffic now. What waits is not sent any more.
+// stop ends the traffic now. What waits is not sent any more, but what follows its key is settled.
 func (l *loop) stop() {
 	l.stopped, l.feed.over, l.ended = true, true, l.now
-	l.giveUp()
+	l.unqueue(func(f *flight) bool { return f.tries > 0 })
 }
 
-// giveUp ends what is not in flight.
-func (l *loop) giveUp() {
+// unqueue ends what waits for a connection, but for what stays.
+func (l *loop) unqueue(stays func(*flight) bool) {
 	for _, n := range l.nodes {
-		for n.queue.n > 0 {
+		for range n.queue.n {
 			f := n.queue.pop()
+			if stays(&f) {
+				n.queue.push(f)
+				continue
+			}
 			l.waiting--
 			l.unsent(&f)
 		}
 	}
+}
+
+// giveUp ends what is not in flight.
+func (l *loop) giveUp() {
+	l.unqueue(func(*flight) bool { return false })
 	for i := range l.moved {
 		l.unsent(&l.moved[i])
 	}

@@ -19,7 +19,7 @@ const (
 // elsewhere has an op sent again: at once to the node that has the key, where the server told one, and every
 // fourth time after a rest, to where the key lives by then. It is counted once, from when it was due.
 func (l *loop) elsewhere(f *flight) {
-	if f.tries++; f.tries > mostMoves || l.stopped {
+	if f.tries++; f.tries > mostMoves {
 		l.acc.refused(&f.op, l.now, l.reply.Text)
 		return
 	}

@@ -35,7 +35,7 @@ func TestClusterMovesUnderARun(t *testing.T) {
 	defer c.Close()
 	const n = 12_000
 	crowd(t, c, n)
-	cmd, out := program(t, "rm", "doomed:*", "-t", "redis+cluster://"+nodes[0].Addr+","+nodes[1].Addr, "--yes", "--rate", "3000/s", "--count", "100",
+	cmd, out := program(t, "rm", "doomed:*", "-t", "redis+cluster://"+nodes[0].Addr+","+nodes[1].Addr, "--yes", "--rate", "3000/s", "--count", "100", "--retry-for", "3m",
 		"--journal", filepath.Join(t.TempDir(), "run.journal"))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestFailoverUnderARun(t *testing.T) {
 	if got, err := c.Wait(t.Context(), 1, 5*time.Second).Result(); err != nil || got < 1 {
 		t.Fatalf("%d replicas, %v", got, err)
 	}
-	cmd, out := program(t, "rm", "doomed:*", "-t", "redis+sentinel://mymaster@"+strings.Join(sentinels, ","), "--yes", "--rate", "4000/s")
+	cmd, out := program(t, "rm", "doomed:*", "-t", "redis+sentinel://mymaster@"+strings.Join(sentinels, ","), "--yes", "--rate", "4000/s", "--retry-for", "3m") // a Sentinel that was stalled for 2 s judges nobody for 30
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,13 +18,18 @@ const slots = 16384
 // Cluster starts a cluster and returns when all nodes agree on it, every slot
 // is served and every replica is in step. The slots are dealt out in even,
 // contiguous ranges. Masters come first; node masters+i replicates node
-// i%masters. A master is failed over after about two seconds of silence.
+// i%masters. A master that has replicas is failed over after about three seconds of
+// silence. One that has none is not given up for fifteen, because a machine may stall.
 //
 // About two seconds of the start are the servers' own: a master that has just
 // started refuses queries that long (cluster_legacy.c, CLUSTER_WRITABLE_DELAY).
 func Cluster(t testing.TB, v Version, masters, replicasPerMaster int, o Options) []*Server {
 	t.Helper()
 	o = o.certified(t)
+	patience := 15 * time.Second
+	if replicasPerMaster > 0 {
+		patience = 3 * time.Second
+	}
 	nodes := make([]*Server, masters*(1+replicasPerMaster))
 	for i := range nodes {
 		bus, err := freePort()
@@ -32,7 +37,7 @@ func Cluster(t testing.TB, v Version, masters, replicasPerMaster int, o Options)
 			t.Fatal(err)
 		}
 		nodes[i] = newRedis(t, v, o,
-			"cluster-enabled yes", "cluster-node-timeout 2000", "cluster-replica-validity-factor 0",
+			"cluster-enabled yes", fmt.Sprint("cluster-node-timeout ", patience.Milliseconds()), "cluster-replica-validity-factor 0",
 			fmt.Sprint("cluster-port ", bus))
 		nodes[i].bus = bus
 	}
@@ -49,6 +54,8 @@ type formation struct {
 	conns   []*conn
 	ids     []string
 	masters int
+
+	introduced time.Time // when they were last told of one another
 }
 
 func form(nodes []*Server, masters int) error {
@@ -74,6 +81,9 @@ func form(nodes []*Server, masters int) error {
 			return err
 		}
 	}
+	if err := f.addSlots(); err != nil {
+		return err
+	}
 	if err := f.introduce(); err != nil {
 		return err
 	}
@@ -88,16 +98,21 @@ func form(nodes []*Server, masters int) error {
 	return until("the nodes agree", f.agreed)
 }
 
-// introduce deals out the slots and tells each pair of nodes of one another,
-// which is faster than leaving it to gossip.
-func (f *formation) introduce() error {
-	for i, c := range f.conns {
-		if i < f.masters {
-			first, last := slots*i/f.masters, slots*(i+1)/f.masters-1
-			if _, err := c.text("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last)); err != nil {
-				return err
-			}
+// addSlots deals out the slots.
+func (f *formation) addSlots() error {
+	for i, c := range f.conns[:f.masters] {
+		first, last := slots*i/f.masters, slots*(i+1)/f.masters-1
+		if _, err := c.text("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(first), strconv.Itoa(last)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// introduce tells each pair of nodes of one another, which is faster than leaving it to gossip.
+func (f *formation) introduce() error {
+	f.introduced = time.Now()
+	for i, c := range f.conns {
 		for _, s := range f.nodes[i+1:] {
 			if _, err := c.text("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(s.port), strconv.Itoa(s.bus)); err != nil {
 				return err
@@ -107,10 +122,14 @@ func (f *formation) introduce() error {
 	return nil
 }
 
-// acquainted: every node has shaken hands with every other one.
+// acquainted: every node has shaken hands with every other one. A handshake that is
+// not over within the cluster's patience is forgotten, and is begun again.
 func (f *formation) acquainted() error {
 	for i := range f.conns {
 		if _, err := f.view(i); err != nil {
+			if time.Since(f.introduced) > 5*time.Second {
+				return errors.Join(err, f.introduce())
+			}
 			return err
 		}
 	}

@@ -82,7 +82,7 @@ type Server struct {
 
 // How long a server may take to answer. A machine with more tests than
 // processors needs some of it.
-const startTimeout = 20 * time.Second
+const startTimeout = time.Minute
 
 var errTaken = errors.New("port is taken")
 
