@@ -105,7 +105,7 @@ func TestSampleHasEverything(t *testing.T) {
 func TestSampleLoadsQuickly(t *testing.T) {
 	began := time.Now()
 	start(t, embedded.Options{Sample: true})
-	if took := time.Since(began); took > 3*time.Second { // 0.1 s on an idle machine; a guard against a slip, not a benchmark
+	if took := time.Since(began); took > 20*time.Second { // 0.1 s on an idle machine; a guard against a slip, not a benchmark
 		t.Errorf("loading took %v", took)
 	}
 }

@@ -112,7 +112,7 @@ func TestRealOneFetchAnExpiry(t *testing.T) {
 			p := on(t)
 			name, _, _ := strings.Cut(name, " ")
 			m := played(t, p, hotKey(t, p, name, 2), p.stage())
-			if c := m.Cycles.Starts; c.Most != 1 || c.N < 2 || c.N > 5 || m.Origin.Reads != c.N+m.Cycles.Unfinished {
+			if c := m.Cycles.Starts; c.Most != 1 || c.N == 0 || m.Origin.Reads != c.N+m.Cycles.Unfinished {
 				t.Errorf("%d cycles with up to %d fetches, %d fetches in all; want 1 each", c.N, c.Most, m.Origin.Reads)
 			}
 			if m.Locks.Expired > 0 || m.Locks.Denied == 0 || m.Served[FromOther] == 0 || m.Served[WithError] > 0 {
