@@ -8,18 +8,13 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cachectl/cachectl/backends"
 )
 
-// Bounds of what is under way in one Load.
-const (
-	loadBytes   = 4 << 20 // of commands to one node that are not answered; one may be bigger by itself
-	loadBatches = 64      // of which the result has not been told
-)
+// loadBytes bounds the commands to one node that are not answered; one may be bigger by itself.
+const loadBytes = 4 << 20
 
 // loadGrace is how long after its context has ended a Load waits for answers.
 const loadGrace = 2 * time.Second
@@ -44,11 +39,11 @@ func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, e
 			}
 		})
 		defer stop()
-		l := loading{cache: c, asked: asked, ctx: inner, replace: o.Replace, nodes: make(map[string]*node), lanes: make(map[*node]*loadLane), parts: make(map[string]bool)}
+		l := loading{Shipping: backends.Shipping{Asked: asked, Tell: yield}, cache: c, ctx: inner, replace: o.Replace, nodes: make(map[string]*node), lanes: make(map[*node]*loadLane), parts: make(map[string]bool)}
 		for _, n := range c.nodes {
 			l.nodes[n.addr] = n
 		}
-		if whole := l.run(yield, batches); !whole {
+		if whole := l.Run(batches, l.take, l.unfinished); !whole {
 			cancel() // nobody waits for what is under way
 		}
 		for _, n := range l.lanes {
@@ -59,90 +54,14 @@ func (c *cache) Load(ctx context.Context, batches iter.Seq2[[]backends.Record, e
 
 // A loading is one Load under way.
 type loading struct {
+	backends.Shipping
 	*cache
-	asked   context.Context // its end forbids to send
-	ctx     context.Context // and a moment later ends what is under way
+	ctx     context.Context // ends what is under way, a moment after Asked
 	replace bool
 	nodes   map[string]*node
 	lanes   map[*node]*loadLane
-	pending []*shipment     // in the order of their batches; the results have not been told
 	parts   map[string]bool // keys of which a part has come, and not the last
 	strange bool            // records of nodes that are not there were met
-	told    bool
-
-	mu     sync.Mutex
-	untold []*loadLane // whose nodes take no more
-}
-
-// A shipment is a batch on its way. Its outcomes are written by lanes, each its own.
-type shipment struct {
-	outcomes []backends.Outcome
-	open     atomic.Int32 // outcomes that are to come, and 1 while it is being sent
-	over     chan struct{}
-}
-
-// settled takes note of n outcomes.
-func (s *shipment) settled(n int) {
-	if s.open.Add(int32(-n)) == 0 {
-		close(s.over)
-	}
-}
-
-// run tells whether everything that was taken on is settled.
-func (l *loading) run(yield func(backends.Result, error) bool, batches iter.Seq2[[]backends.Record, error]) (whole bool) {
-	for batch, err := range batches {
-		if err == nil && l.asked.Err() != nil {
-			err = context.Cause(l.asked)
-		}
-		if err != nil {
-			if !l.settle(yield, 0) {
-				return false
-			}
-			if yield(backends.Result{}, err) && !backends.Ends(err) {
-				continue
-			}
-			return true
-		}
-		l.send(batch)
-		if !l.settle(yield, loadBatches) {
-			return false
-		}
-	}
-	if !l.settle(yield, 0) {
-		return false
-	}
-	if r := l.unfinished(); len(r.Outcomes) > 0 && !yield(r, nil) {
-		return true
-	}
-	if l.asked.Err() != nil {
-		yield(backends.Result{}, context.Cause(l.asked))
-	}
-	return true
-}
-
-// settle tells the results that are there, waits for those before the last left, and says
-// whether the reader wants more. The loss of the only node ends the stream, behind the
-// results of what was under way.
-func (l *loading) settle(yield func(backends.Result, error) bool, left int) bool {
-	for len(l.pending) > 0 {
-		s := l.pending[0]
-		if s.open.Load() > 0 && len(l.pending) <= left && !l.ending() {
-			break
-		}
-		<-s.over
-		l.pending[0], l.pending = nil, l.pending[1:]
-		if !yield(backends.Result{Outcomes: s.outcomes}, nil) || !l.tell(yield) {
-			return false
-		}
-	}
-	return l.tell(yield)
-}
-
-// ending tells whether a lost node ends the stream.
-func (l *loading) ending() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.untold) > 0 && len(l.cache.nodes) == 1
 }
 
 var errPart = errors.New("its value comes in parts: it is too big for an item of memcached, or no string")
@@ -163,17 +82,15 @@ func holds(r *backends.Record) error {
 }
 
 // unfinished are the keys whose last part never came.
-func (l *loading) unfinished() (r backends.Result) {
+func (l *loading) unfinished() (all []backends.Outcome) {
 	for _, key := range slices.Sorted(maps.Keys(l.parts)) {
-		r.Outcomes = append(r.Outcomes, backends.Outcome{Key: key, Did: backends.Failed, Err: errPart})
+		all = append(all, backends.Outcome{Key: key, Did: backends.Failed, Err: errPart})
 	}
-	return r
+	return all
 }
 
-// send takes a batch on.
-func (l *loading) send(batch []backends.Record) {
-	s := &shipment{over: make(chan struct{}), outcomes: make([]backends.Outcome, 0, len(batch))}
-	s.open.Store(1)
+// take takes a batch on.
+func (l *loading) take(s *backends.Shipment, batch []backends.Record) bool {
 	for i := range batch {
 		r := &batch[i]
 		if r.More {
@@ -181,8 +98,7 @@ func (l *loading) send(batch []backends.Record) {
 			continue
 		}
 		delete(l.parts, r.Key)
-		s.outcomes = append(s.outcomes, backends.Outcome{Key: r.Key})
-		o := &s.outcomes[len(s.outcomes)-1]
+		o := s.Outcome(r.Key)
 		why := holds(r)
 		switch {
 		case why != nil:
@@ -198,15 +114,18 @@ func (l *loading) send(batch []backends.Record) {
 	for _, n := range l.lanes {
 		n.hand()
 	}
-	s.settled(1)
-	l.pending = append(l.pending, s)
+	return true
 }
 
 // lane is that of the node where a record belongs.
 func (l *loading) lane(r *backends.Record) *loadLane {
 	to := l.nodes[r.Shard]
 	if to == nil {
-		to, l.strange = l.home(r.Key), l.strange || len(l.cache.nodes) > 1 && r.Shard != ""
+		to = l.home(r.Key)
+		if !l.strange && len(l.cache.nodes) > 1 && r.Shard != "" {
+			l.strange = true
+			l.Say(&backends.Notice{Shard: l.name, What: "some keys go to another node than they came from", Err: errors.New("that node is no part of the cache; the application may look elsewhere")})
+		}
 	}
 	n := l.lanes[to]
 	if n == nil {
@@ -255,38 +174,6 @@ func (l *loading) command(to []byte, n *node, p profile, r *backends.Record) ([]
 		to = append(to, " ME"...)
 	}
 	return append(append(append(to, "\r\n"...), r.Value...), "\r\n"...), nil
-}
-
-// lost takes note that a node takes no more.
-func (l *loading) lost(n *loadLane) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.untold = append(l.untold, n)
-}
-
-// tell passes on what there is to say beside the outcomes.
-func (l *loading) tell(yield func(backends.Result, error) bool) bool {
-	if l.strange && !l.told {
-		l.told = true
-		notice := &backends.Notice{Shard: l.name, What: "some keys go to another node than they came from", Err: errors.New("that node is no part of the cache; the application may look elsewhere")}
-		if !yield(backends.Result{}, notice) {
-			return false
-		}
-	}
-	if l.asked.Err() != nil || len(l.cache.nodes) == 1 && len(l.pending) > 0 {
-		return true
-	}
-	l.mu.Lock()
-	untold := l.untold
-	l.untold = nil
-	l.mu.Unlock()
-	for _, n := range untold {
-		err := l.cache.lost(l.ctx, n.node, n.why())
-		if !yield(backends.Result{}, err) || backends.Ends(err) {
-			return false
-		}
-	}
-	return true
 }
 
 var _ backends.Loader = (*cache)(nil)

@@ -50,7 +50,7 @@ type parcel struct {
 type job struct {
 	*backends.Outcome
 	record   *backends.Record
-	shipment *shipment
+	shipment *backends.Shipment
 }
 
 // parcelBytes is the size of a parcel: a server answers so many commands with less than
@@ -60,7 +60,7 @@ const parcelBytes = 64 << 10
 func newLoadLane(l *loading, to *node) *loadLane {
 	n := &loadLane{l: l, node: to, window: loadBytes}
 	n.changed.L, n.room.L = &n.mu, &n.mu
-	n.unhook = context.AfterFunc(l.asked, n.wake)
+	n.unhook = context.AfterFunc(l.Asked, n.wake)
 	var err error
 	if n.profile, err = to.profile(l.ctx, false); err != nil {
 		n.die(err)
@@ -76,7 +76,7 @@ func (n *loadLane) wake() {
 }
 
 // put takes a record on. Its error is of the record.
-func (n *loadLane) put(s *shipment, r *backends.Record, o *backends.Outcome) (err error) {
+func (n *loadLane) put(s *backends.Shipment, r *backends.Record, o *backends.Outcome) (err error) {
 	if n.draft == nil {
 		n.draft = n.parcel()
 	}
@@ -86,7 +86,7 @@ func (n *loadLane) put(s *shipment, r *backends.Record, o *backends.Outcome) (er
 		p.commands = p.commands[:before]
 		return err
 	}
-	s.open.Add(1)
+	s.Expect()
 	p.jobs = append(p.jobs, job{o, r, s})
 	if len(p.commands) >= parcelBytes {
 		n.hand()
@@ -114,12 +114,12 @@ func (n *loadLane) hand() {
 	n.draft = nil
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for n.dead == nil && n.l.asked.Err() == nil && n.bytes > 0 && n.bytes+len(p.commands) > loadBytes {
+	for n.dead == nil && n.l.Asked.Err() == nil && n.bytes > 0 && n.bytes+len(p.commands) > loadBytes {
 		n.room.Wait()
 	}
 	err := n.dead
-	if n.l.asked.Err() != nil {
-		err = context.Cause(n.l.asked)
+	if n.l.Asked.Err() != nil {
+		err = context.Cause(n.l.Asked)
 	}
 	if err != nil {
 		failJobs(p.jobs, err)
@@ -148,7 +148,7 @@ func settleJobs(jobs []job) {
 		for i < len(jobs) && jobs[i].shipment == of {
 			i++
 		}
-		of.settled(i - from)
+		of.Settled(i - from)
 	}
 }
 
@@ -181,13 +181,13 @@ func (n *loadLane) serve() {
 			continue
 		}
 		n.tries++
-		if n.tries > mostTries || !broken(err) || n.l.asked.Err() != nil {
+		if n.tries > mostTries || !broken(err) || n.l.Asked.Err() != nil {
 			n.die(err)
 			return
 		}
 		select {
 		case <-time.After(firstWait << (n.tries - 1)):
-		case <-n.l.asked.Done():
+		case <-n.l.Asked.Done():
 		}
 	}
 }
@@ -264,7 +264,7 @@ func (n *loadLane) write(c *conn) {
 }
 
 func (n *loadLane) writable() bool {
-	return n.written < len(n.queue) && n.l.asked.Err() == nil && (n.sent == 0 || n.sent+len(n.queue[n.written].commands) <= n.window)
+	return n.written < len(n.queue) && n.l.Asked.Err() == nil && (n.sent == 0 || n.sent+len(n.queue[n.written].commands) <= n.window)
 }
 
 // read gives jobs their outcomes until the lane is closed and all have theirs. Its error
@@ -302,8 +302,8 @@ func (n *loadLane) next() (*parcel, error) {
 			return n.queue[0], nil
 		case n.fault != nil:
 			return nil, n.fault
-		case n.l.asked.Err() != nil && !n.writing:
-			n.drop(context.Cause(n.l.asked))
+		case n.l.Asked.Err() != nil && !n.writing:
+			n.drop(context.Cause(n.l.Asked))
 			fallthrough
 		case len(n.queue) == 0:
 			if n.closing {
@@ -367,14 +367,8 @@ func (n *loadLane) die(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.dead = err
-	n.l.lost(n)
+	n.l.Say(n.l.lost(n.l.ctx, n.node, err))
 	n.drop(err)
-}
-
-func (n *loadLane) why() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.dead
 }
 
 // drop fails what has no outcome.

@@ -99,8 +99,8 @@ func (l *loading) name(key string) string {
 
 // add sends the commands of a part.
 func (l *loading) add(b *build, r *backends.Record) error {
-	if l.asked.Err() != nil {
-		return context.Cause(l.asked)
+	if l.Asked.Err() != nil {
+		return context.Cause(l.Asked)
 	}
 	if err := l.deadNode(b.node); err != nil {
 		return err
@@ -169,13 +169,13 @@ func (l *loading) cleanUp() {
 }
 
 // unfinished are the keys whose last part never came.
-func (l *loading) unfinished() (r backends.Result) {
+func (l *loading) unfinished() (all []backends.Outcome) {
 	for key, b := range l.builds {
 		err := b.err
 		if err == nil {
 			err = errParts
 		}
-		r.Outcomes = append(r.Outcomes, backends.Outcome{Key: key, Did: backends.Failed, Err: err})
+		all = append(all, backends.Outcome{Key: key, Did: backends.Failed, Err: err})
 	}
-	return r
+	return all
 }

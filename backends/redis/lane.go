@@ -48,7 +48,7 @@ type lane struct {
 type job struct {
 	*backends.Outcome
 	record   *backends.Record
-	shipment *shipment
+	shipment *backends.Shipment
 	size     int
 	once     bool // it must not be sent twice
 }
@@ -72,7 +72,7 @@ func newLane(l *loading, to *node) *lane {
 }
 
 // put takes a record on. Its error is of the record.
-func (n *lane) put(s *shipment, r *backends.Record, o *backends.Outcome) error {
+func (n *lane) put(s *backends.Shipment, r *backends.Record, o *backends.Outcome) error {
 	before := len(n.draft)
 	draft, err := n.command(n.draft, r)
 	if err != nil {
@@ -80,7 +80,7 @@ func (n *lane) put(s *shipment, r *backends.Record, o *backends.Outcome) error {
 		return err
 	}
 	n.draft = draft
-	s.open.Add(1)
+	s.Expect()
 	n.drafted = append(n.drafted, job{o, r, s, len(draft) - before, r.Form == backends.FormCommand && !repeatable(r.Value)})
 	if len(draft) >= handBytes {
 		n.hand()
@@ -99,8 +99,8 @@ func (n *lane) hand() {
 		n.room.Wait()
 	}
 	err := n.dead
-	if n.l.asked.Err() != nil {
-		err = context.Cause(n.l.asked)
+	if n.l.Asked.Err() != nil {
+		err = context.Cause(n.l.Asked)
 	}
 	if err != nil {
 		fails(n.drafted, err)
@@ -131,7 +131,7 @@ func (n *lane) enqueue(jobs []job) {
 func fails(jobs []job, err error) {
 	for _, j := range jobs {
 		j.Did, j.Err = backends.Failed, err
-		j.shipment.settled(1)
+		j.shipment.Settled(1)
 	}
 }
 
@@ -356,7 +356,7 @@ func (n *lane) settle(jobs []job) {
 			}
 		}
 		if i-from > stray {
-			of.settled(i - from - stray)
+			of.Settled(i - from - stray)
 		}
 	}
 }

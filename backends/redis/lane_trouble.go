@@ -59,15 +59,15 @@ func (n *lane) follow() {
 		n.strays = n.strays[1:]
 		err := n.dead
 		n.mu.Unlock()
-		if n.l.asked.Err() != nil {
-			err = context.Cause(n.l.asked)
+		if n.l.Asked.Err() != nil {
+			err = context.Cause(n.l.Asked)
 		}
 		if err != nil {
 			j.Did, j.Err = backends.Failed, err
 		} else {
 			n.chase(&e, &j)
 		}
-		j.shipment.settled(1)
+		j.shipment.Settled(1)
 	}
 }
 
