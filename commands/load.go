@@ -223,16 +223,19 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 	if err := o.guard.fits(ctx, l.backend, bytes); err != nil {
 		return nil, err
 	}
-	watching := make(chan struct{})
+	keep, watching := o.keep, make(chan struct{})
 	go func() { defer close(watching); o.guard.watch(ctx, l.backend, bytes, stop) }()
 	defer func() {
 		stop(nil)
 		<-watching
-		if !o.keep {
+		if !keep {
 			err = errors.Join(err, o.remove(asked, env, c))
 		}
 	}()
 	if err := o.prepare(ctx, env, c); err != nil {
+		if errors.Is(err, loadgen.ErrTaken) {
+			keep, err = false, o.refusal()
+		}
 		return nil, o.ended(ctx, asked, err)
 	}
 	if err := o.waitForStart(ctx, env); err != nil {

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,23 +28,29 @@ func (o *loadOptions) readNames(cmd *cobra.Command, env *Env) (err error) {
 	return err
 }
 
-// prepare writes the keys, where none of them is anybody's. With --no-fill, traffic may meet the keys of another of
-// our runs (--keep), and those of others as long as it only reads.
+// prepare writes the keys, where none of them is anybody's: else its error is loadgen.ErrTaken. With --no-fill, traffic
+// may meet the keys of another of our runs (--keep), and those of others as long as it only reads.
 func (o *loadOptions) prepare(ctx context.Context, env *Env, c loadgen.Config) error {
-	if !o.noFill || !o.guard.reads && !strings.HasPrefix(o.prefix, "cachectl:load:") {
-		taken, err := loadgen.Taken(ctx, c, nil)
-		if err == nil && taken {
-			err = withHint(usagef("refused: keys that begin with %q are there already, of somebody else or of another run", o.prefix),
-				"another --prefix or --seed is free; %q removes what a run left", "cachectl rm --prefix "+o.prefix)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if o.noFill {
+	switch {
+	case !o.noFill:
+		return o.fill(ctx, env, c)
+	case o.guard.reads || strings.HasPrefix(o.prefix, "cachectl:load:"):
 		return nil
 	}
-	return o.fill(ctx, env, c)
+	taken, err := loadgen.Taken(ctx, c, nil)
+	if err == nil && taken {
+		err = loadgen.ErrTaken
+	}
+	return err
+}
+
+// refusal says in which way keys are taken.
+func (o *loadOptions) refusal() error {
+	hint := fmt.Sprintf("another --prefix or --seed is free; %q removes what a run left", "cachectl rm --prefix "+o.prefix)
+	if o.traffic.traffic.Shard.Of > 1 && o.traffic.start.IsZero() {
+		hint += "; shards that run side by side need --start-at, so that none begins before all have written their keys"
+	}
+	return withHint(usagef("refused: keys that begin with %q are there already, of somebody else or of another run", o.prefix), "%s", hint)
 }
 
 func (o *loadOptions) fill(ctx context.Context, env *Env, c loadgen.Config) error {

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/cachectl/cachectl/backends"
 )
 
 // How Fill and RemoveWritten go about it: they are no measurement, and may be as fast as they can.
@@ -21,26 +22,46 @@ const (
 // RemoveBound is how long RemoveWritten goes on when its context has ended.
 const RemoveBound = 30 * time.Second
 
+// ErrTaken says that a key which Fill was to write is there already: it is somebody's, or another run's.
+var ErrTaken = errors.New("a key is there already")
+
 // Fill writes every key of the traffic once, with sizes and TTLs by its laws; of a shard, its share of
-// them. progress, which may be nil, is told once a second how many there are. An error says
-// that some were not written.
+// them. It writes only what is not there: at the first key that is it stops, with ErrTaken, and c.Written has what
+// it wrote until then. Of two runs with the same first key only one gets beyond that.
+// progress, which may be nil, is told once a second how many there are. An error says that some were not written.
 func Fill(ctx context.Context, c Config, progress func(done uint64)) error {
 	if err := c.Traffic.Valid(); err != nil {
 		return err
 	}
 	t := c.Traffic
-	t.Keys, t.Mix = Keys{N: c.Traffic.Keys.N, Law: Sequential}, Mix{Write: 1}
-	t.Phases, t.Shard = sweepPhases(), Shard{}
-	s := sweep{Config: c, what: "fill", progress: progress}
-	s.Depth = max(1, min(sweepDepth, sweepBytes/sweepConnections/max(1, meanSize(t.Source()))))
-	s.source = func(shard *Traffic) Source {
-		t.Shard = shard.Shard
-		return &everyKey{t.Source(), t.Keys.N}
+	t.Keys, t.Mix, t.Phases = Keys{N: c.Traffic.Keys.N, Law: Sequential}, Mix{Write: 1}, sweepPhases()
+	if c.Written == nil {
+		c.Written = NewWritten(t.Keys.N)
 	}
-	return s.run(ctx)
+	f := filling{sweep: sweep{Config: c, what: "fill", progress: progress}}
+	f.Depth = max(1, min(sweepDepth, sweepBytes/sweepConnections/max(1, meanSize(t.Source()))))
+	all, first := &everyKey{t.Source(), t.Keys.N}, make([]Op, 1)
+	if !all.Next(&first[0]) {
+		return nil
+	}
+	f.source, f.Connections = only(&list{ops: first}), 1
+	var failed *failedError
+	err := f.run(ctx)
+	switch {
+	case errors.As(err, &failed): // as many others will, who are to be counted
+	case err != nil:
+		return err
+	default:
+		first = nil
+	}
+	f.source, f.Connections = only(&list{first, all}), c.Connections
+	return f.run(ctx)
 }
 
-// Taken tells whether any key that Fill would write is there already: it is somebody's, or another run's. It
+// only is the source of a sweep, which has one thread.
+func only(s Source) func(*Traffic) Source { return func(*Traffic) Source { return s } }
+
+// Taken tells whether any key that Fill would write is there, for traffic that writes to keys without filling. It
 // reads them all, which a server counts, but for what comes after the first that is found.
 func Taken(ctx context.Context, c Config, progress func(done uint64)) (bool, error) {
 	if err := c.Traffic.Valid(); err != nil {
@@ -55,8 +76,13 @@ func Taken(ctx context.Context, c Config, progress func(done uint64)) (bool, err
 		t.Shard = shard.Shard
 		return &everyKey{t.Source(), t.Keys.N}
 	}
+	s.told = func(_ *Op, r *backends.Reply) {
+		if r.Answer == backends.Hit {
+			s.cancel(ErrTaken)
+		}
+	}
 	err := s.run(ctx)
-	if s.hits > 0 {
+	if errors.Is(err, ErrTaken) {
 		return true, nil
 	}
 	return false, err
@@ -90,7 +116,7 @@ func (e *everyKey) Next(op *Op) bool {
 	return true
 }
 
-// RemoveWritten deletes the keys in c.Written, and no others. It goes on when ctx ends, for RemoveBound at most, because
+// RemoveWritten deletes the keys in c.Written, and no others; where there are none it asks for no connection. It goes on when ctx ends, for RemoveBound at most, because
 // that is when keys are to be removed. progress is as of Fill. An error says that some may be left.
 func RemoveWritten(ctx context.Context, c Config, progress func(done uint64)) error {
 	if c.Written == nil {
@@ -101,11 +127,15 @@ func RemoveWritten(ctx context.Context, c Config, progress func(done uint64)) er
 	defer context.AfterFunc(ctx, func() {
 		time.AfterFunc(RemoveBound, func() { cancel(fmt.Errorf("it took more than %v", RemoveBound)) })
 	})()
+	_, unsettled := settle(detached, c)
+	if _, some := c.Written.from(0); !some {
+		return unsettled
+	}
 	s := sweep{Config: c, what: "remove", progress: progress}
 	s.Depth, s.Written = sweepDepth, nil
 	written := c.Written
 	s.source = func(*Traffic) Source { return newRemovals(written) }
-	return s.run(detached)
+	return errors.Join(s.run(detached), unsettled)
 }
 
 // removals delete keys in their order.
@@ -124,92 +154,4 @@ func (r *removals) Next(op *Op) bool {
 	*op = Op{N: r.n, Do: Remove, Key: key}
 	r.n, r.key = r.n+1, key+1
 	return true
-}
-
-// A sweep sends ops until each of them is done.
-type sweep struct {
-	Config
-	what     string
-	progress func(uint64)
-	done     uint64
-	quiet    int    // seconds without an answer
-	hits     uint64 // reads that found their key
-
-	mu     sync.Mutex
-	failed []Op
-	cancel context.CancelCauseFunc
-}
-
-func (s *sweep) run(ctx context.Context) error {
-	ctx, s.cancel = context.WithCancelCause(ctx)
-	defer s.cancel(nil)
-	s.Threads, s.Observe, s.Config.failed = 1, s.observe, s.fails
-	if s.Connections == 0 || s.Connections > sweepConnections {
-		s.Connections = sweepConnections
-	}
-	s.Traffic.Phases = sweepPhases()
-	var r *Report
-	var again []Op
-	for range sweepPasses {
-		var err error
-		if r, err = Send(ctx, s.Config); err != nil {
-			return fmt.Errorf("%s: %w", s.what, err)
-		}
-		s.hits += r.Tallies[Read].Hits
-		if err := context.Cause(ctx); err != nil {
-			return fmt.Errorf("%s: after %d keys: %w", s.what, s.done, err)
-		}
-		if len(s.failed) == 0 {
-			return nil
-		}
-		again = s.failed
-		s.failed = nil
-		s.source = func(*Traffic) Source { return &list{again} }
-	}
-	return fmt.Errorf("%s: %d keys failed: %s", s.what, len(again), r.commonest())
-}
-
-// observe adds the seconds up.
-func (s *sweep) observe(t Tick) {
-	s.done += t.Done
-	if s.progress != nil {
-		s.progress(s.done)
-	}
-	if s.quiet++; t.Done > 0 {
-		s.quiet = 0
-	}
-	if s.quiet >= int(sweepPatience/time.Second) {
-		s.cancel(fmt.Errorf("no answer for %v", sweepPatience))
-	}
-}
-
-func (s *sweep) fails(op Op) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed = append(s.failed, op); len(s.failed) == sweepFailures {
-		s.cancel(fmt.Errorf("%d requests failed", sweepFailures))
-	}
-}
-
-// A list is ops that are to be tried again.
-type list struct{ ops []Op }
-
-func (l *list) Next(op *Op) bool {
-	if len(l.ops) == 0 {
-		return false
-	}
-	*op, l.ops = l.ops[0], l.ops[1:]
-	op.Due = 0
-	return true
-}
-
-// commonest is the error that came most often.
-func (r *Report) commonest() string {
-	var most string
-	for why, n := range r.Errors {
-		if n > r.Errors[most] {
-			most = why
-		}
-	}
-	return most
 }

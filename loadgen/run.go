@@ -25,11 +25,13 @@ type Config struct {
 	MaxWaiting  int           // requests that are due and wait for a connection; what is due beyond them is dropped: 1,000,000
 	Settle      time.Duration // how long the end waits for outstanding answers: 2 s
 	Observe     func(Tick)    // called with every second of the run when it is over, the warm-up's too (At is negative there); from one goroutine
-	Written     *Written      // notes the keys that are written, for RemoveWritten; may be nil
+	Written     *Written      // notes the keys that were written, or may have been (no answer came), for RemoveWritten; may be nil
 
-	source   func(*Traffic) Source // nil: the Traffic's own
-	portable bool                  // goroutines and net.Conn also where epoll is to be had
-	failed   func(Op)              // told of every op refused or lost, by its loop's goroutine
+	source   func(*Traffic) Source      // nil: the Traffic's own
+	portable bool                       // goroutines and net.Conn also where epoll is to be had
+	adding   bool                       // writes are for keys that are not there, else not done
+	failed   func(Op)                   // told of every op refused or lost, by its loop's goroutine
+	told     func(*Op, *backends.Reply) // told of every reply but Moved before it is counted, by its loop's goroutine
 }
 
 // The defaults of a Config.
@@ -116,7 +118,7 @@ func (r *runner) open(ctx context.Context) error {
 		t := r.Traffic
 		t.Shard = Shard{t.Shard.Index + i*max(1, t.Shard.Of), r.Threads * max(1, t.Shard.Of)}
 		l.feed = newFeed(r.source(&t), t.Phases)
-		l.acc = newAccount(l.feed.warmup, r.Config.failed)
+		l.acc = newAccount(l.feed.warmup, &r.Config)
 		l.reroute(routes)
 		r.loops = append(r.loops, l)
 	}

@@ -22,12 +22,15 @@ type account struct {
 	void    Tick          // what is left of the warm-up when that is over
 	errors  map[string]uint64
 	failed  func(Op)
+	written *Written // may be nil
+	adding  bool     // as in Config
 }
 
-func newAccount(warmup time.Duration, failed func(Op)) account {
+func newAccount(warmup time.Duration, c *Config) account {
 	// Seconds count from the end of the warm-up.
 	first := -(warmup + time.Second - 1) / time.Second * time.Second
-	return account{from: warmup, first: first, edge: warmup + first + time.Second, errors: make(map[string]uint64), failed: failed}
+	return account{from: warmup, first: first, edge: warmup + first + time.Second, errors: make(map[string]uint64),
+		failed: c.failed, written: c.Written, adding: c.adding}
 }
 
 // tick is the second of t, since the start.
@@ -86,6 +89,13 @@ func (a *account) lost(op *Op, now time.Duration, why string) {
 		a.tallies[op.Do].Lost++
 		a.note(why)
 	}
+	if op.Do == Write && a.written != nil {
+		if a.adding {
+			a.written.doubt(op)
+		} else {
+			a.written.Add(op.Key)
+		}
+	}
 	if a.failed != nil {
 		a.failed(*op)
 	}
@@ -125,6 +135,9 @@ func (a *account) answered(f *flight, now time.Duration, r *backends.Reply) {
 	case backends.Miss:
 	case backends.Done:
 		hit = f.op.Do == Remove
+		if f.op.Do == Write && a.written != nil {
+			a.written.Add(f.op.Key)
+		}
 	case backends.NotDone:
 		if f.op.Do == Write {
 			a.refused(&f.op, now, "a write was not done")

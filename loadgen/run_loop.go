@@ -217,6 +217,9 @@ func (l *loop) asking(f *flight) {
 	l.ask.Value, l.ask.TTL = nil, 0 // reads leave TTLs as they are
 	if op.Do == Write {
 		l.ask.Value, l.ask.TTL = l.values.of(op.N, op.Size), op.TTL
+		if l.adding {
+			l.ask.Do = backends.AskAdd
+		}
 	}
 }
 
@@ -237,9 +240,6 @@ func (l *loop) send(c *conn, f *flight) {
 	*c.flights.extend() = *f
 	c.unsent++
 	l.inflight++
-	if f.op.Do == Write && l.Written != nil {
-		l.Written.Add(f.op.Key)
-	}
 	if !c.dirty {
 		c.dirty = true
 		l.dirty = append(l.dirty, c)
@@ -288,6 +288,9 @@ func (l *loop) received(c *conn) {
 		if l.reply.Answer == backends.Moved {
 			l.elsewhere(f)
 			continue
+		}
+		if l.told != nil {
+			l.told(&f.op, &l.reply)
 		}
 		l.acc.answered(f, l.now, &l.reply)
 	}

@@ -33,11 +33,12 @@ func randomBytes(seed uint64, n int) []byte {
 	return pool
 }
 
-// of is the value of op n. A larger one than ever makes a larger buffer for this copy of values.
+// of is the value of op n. One that the buffer has no room for makes a larger buffer for this copy of
+// values, which begins as the other did.
 func (v *values) of(n uint64, size int) []byte {
-	if size > len(v.pool)/2 {
-		v.pool = randomBytes(v.seed, 1<<bits.Len(uint(2*size)))
+	if size > len(v.pool)-valuePool {
+		v.pool = randomBytes(v.seed, 1<<bits.Len(uint(valuePool+size)))
 	}
-	place := (n * valueStep) & uint64(len(v.pool)/2-1)
+	place := (n * valueStep) & (valuePool - 1)
 	return v.pool[place:][:size:size]
 }

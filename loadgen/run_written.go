@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"math/bits"
+	"sync"
 	"sync/atomic"
 )
 
@@ -9,6 +10,9 @@ import (
 // needed. It is safe for concurrent use.
 type Written struct {
 	pieces []atomic.Pointer[piece]
+
+	mu     sync.Mutex
+	unsure map[uint64]Op // by key: writes of Fill that were sent and have no answer
 }
 
 // pieceKeys is how many keys a piece has.
@@ -70,4 +74,42 @@ func (w *Written) from(key uint64) (uint64, bool) {
 		key = 0
 	}
 	return 0, false
+}
+
+// doubt remembers a write of which nobody knows whether it was done.
+func (w *Written) doubt(op *Op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unsure == nil {
+		w.unsure = make(map[uint64]Op)
+	}
+	w.unsure[op.Key] = *op
+}
+
+func (w *Written) doubts(key uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, unsure := w.unsure[key]
+	return unsure
+}
+
+// doubted are reads of the keys in doubt.
+func (w *Written) doubted() (reads []Op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, op := range w.unsure {
+		if w.has(key) {
+			delete(w.unsure, key)
+			continue
+		}
+		op.Do = Read
+		reads = append(reads, op)
+	}
+	return reads
+}
+
+func (w *Written) settled(key uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unsure, key)
 }

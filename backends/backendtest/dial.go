@@ -35,6 +35,9 @@ func (s Suite) testAsks(t *testing.T, b backends.Backend) {
 			t.Errorf("%s: the store has %q, %v; want %q", what, got, err, value)
 		}
 		expect(t, what+": add to what is there", ask(backends.AskAdd, "mine", 0), backends.NotDone)
+		if got := expect(t, what+": get after that", ask(backends.AskGet, "", 0), backends.Hit); !bytes.Equal(got.Value, value) {
+			t.Errorf("%s: after an add: got %q, want %q", what, got.Value, value)
+		}
 		expect(t, what+": delete", ask(backends.AskDelete, "", 0), backends.Done)
 		expect(t, what+": get of what was deleted", ask(backends.AskGet, "", 0), backends.Miss)
 		s.testLock(t, what, ask)
@@ -125,8 +128,9 @@ func (s Suite) testAskTTL(t *testing.T, b backends.Backend) {
 		if ttl == 0 {
 			ttl = time.Minute
 		}
+		expect(t, "add to it", to.ask(t, &backends.Ask{Do: backends.AskAdd, Key: key, Value: key, TTL: 10 * time.Hour}), backends.NotDone)
 		if got := ttls(t, b, string(key))[string(key)]; !nearly(got, ttl) {
-			t.Errorf("prolonged to %v: has %v", ttl, got)
+			t.Errorf("prolonged to %v, then added to in vain: has %v", ttl, got)
 		}
 	}
 	for _, ttl := range []time.Duration{-1, -time.Second} {
