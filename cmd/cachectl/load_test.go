@@ -61,3 +61,26 @@ func TestInterruptedLoadsLeaveNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestLoadWithoutRights: who may neither write nor remove is told once, and that there is nothing to remove is not told.
+func TestLoadWithoutRights(t *testing.T) {
+	t.Parallel()
+	s := servers.Redis(t, servers.Default(t), servers.Options{})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	defer c.Close()
+	if err := c.Do(t.Context(), "ACL", "SETUSER", "looker", "on", ">secret", "~*", "+@all", "-@write").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{nil, {"--mix", "0:100", "--no-fill"}} {
+		cmd, out := program(t, append([]string{"load", "-t", "redis://looker@" + s.Addr, "--seed", "1", "--warmup", "0", "--duration", "100ms", "--keys", "50"}, args...)...)
+		cmd.Env = append(cmd.Env, "REDISCLI_AUTH=secret")
+		err := cmd.Run()
+		exit, failed := err.(*exec.ExitError)
+		if text := out.String(); strings.Count(text, "NOPERM") != 1 || strings.Contains(text, "remove") {
+			t.Errorf("%v\n%s", args, text)
+		}
+		if args == nil && (!failed || exit.ExitCode() != 1) || args != nil && failed {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
