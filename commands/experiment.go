@@ -331,10 +331,7 @@ func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backen
 	if m == nil {
 		return nil, err
 	}
-	for _, why := range m.Invalid {
-		env.warn("%s: the run is invalid: %s", c.Strategy, why)
-		o.invalid = append(o.invalid, why)
-	}
+	o.invalid = append(o.invalid, m.Invalid...)
 	for _, n := range []struct {
 		of   uint64
 		what string
@@ -353,16 +350,13 @@ func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backen
 	return m.Report, err
 }
 
-// judged holds each strategy's figures against the checks. Of an invalid run nothing is known.
+// judged holds each strategy's figures against the checks. Of an invalid run nothing is known; why it is one was told
+// with its figures.
 func judged(g *gates, runs []strategyRun, figures func(strategyRun) map[string]float64) (err error) {
-	var invalid []string
 	for _, r := range runs {
-		for _, why := range r.invalid {
-			invalid = append(invalid, r.name+": "+why)
+		if len(g.all) > 0 && len(r.invalid) > 0 {
+			return &checkError{fmt.Sprintf("check could not be judged: the run of %s is invalid", r.name)}
 		}
-	}
-	if len(g.all) > 0 && len(invalid) > 0 {
-		return &checkError{"check could not be judged: the run is invalid: " + strings.Join(invalid, "; ")}
 	}
 	for _, r := range runs {
 		if failed := g.check(figures(r)); failed != nil {

@@ -70,6 +70,12 @@ func invalidNotes(r strategyRun) (notes []string) {
 	return notes
 }
 
+func warnInvalid(env *Env, o *output, ro render.Options, runs []strategyRun) {
+	for _, r := range runs {
+		o.warnInvalid(env, ro, r.name, r.invalid)
+	}
+}
+
 // aftermathText says what followed a trigger.
 func aftermathText(a *fleet.Aftermath, rule fleet.RecoveryRule) string {
 	what := fmt.Sprintf("%s at %v", a.Trigger.Do, a.Trigger.At)

@@ -281,9 +281,7 @@ func (o *loadOptions) waitForStart(ctx context.Context, env *Env) error {
 // conclude says what was measured, keeps it, and judges it.
 func (o *loadOptions) conclude(env *Env, ro render.Options, reports []*loadgen.Report) error {
 	for _, r := range reports {
-		for _, why := range r.Invalid {
-			env.warn("%s: the run is invalid: %s", r.Target, why)
-		}
+		o.output.warnInvalid(env, ro, r.Target, r.Invalid)
 	}
 	file := func() (*loadgen.Run, error) {
 		return &loadgen.Run{Kind: loadgen.LoadRun, Program: "cachectl " + env.Version, Made: env.Now(), Loads: reports}, nil
@@ -295,13 +293,13 @@ func (o *loadOptions) conclude(env *Env, ro render.Options, reports []*loadgen.R
 		o.judge(reports))
 }
 
-// judge holds the reports against the checks. Of an invalid run nothing is known.
+// judge holds the reports against the checks. Of an invalid run nothing is known; why it is one was told with its figures.
 func (o *loadOptions) judge(reports []*loadgen.Report) error {
 	var judged []error
 	for _, r := range reports {
 		figures := r.Figures()
 		if len(r.Invalid) > 0 && len(o.gates.all) > 0 {
-			judged = append(judged, &checkError{"check could not be judged: the run is invalid: " + strings.Join(slices.Clone(r.Invalid), "; ")})
+			judged = append(judged, &checkError{"check could not be judged: the run is invalid"})
 			continue
 		}
 		judged = append(judged, o.gates.check(figures))

@@ -243,6 +243,7 @@ func (o *showOptions) run(cmd *cobra.Command, env *Env, path string) error {
 	if err := o.gates.parse(fields...); err != nil {
 		return err
 	}
+	warnInvalid(env, &o.output, ro, runs)
 	return errors.Join(o.output.print(env, ro, doc),
 		o.record.save(func() (*loadgen.Run, error) { return run, nil }, func() render.Page { return experimentPage(env, title, doc, runs) }),
 		judged(&o.gates, runs, figures))

@@ -64,6 +64,7 @@ func (o *loadOptions) runPatterns(cmd *cobra.Command, env *Env) error {
 	}
 	doc := patternDoc(runs)
 	doc.Fields = o.fields()
+	warnInvalid(env, &o.output, ro, runs)
 	err = o.output.print(env, ro, doc)
 	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Patterns", doc, runs) }), judged(&o.gates, runs, patternFigures))
 }

@@ -123,6 +123,16 @@ func (o *output) print(env *Env, ro render.Options, doc render.Doc) error {
 	return o.render(env, ro, func(w *render.Writer) error { return w.Write(doc) })
 }
 
+// warnInvalid says why figures do not stand, where the notes of the answer do not say it to people: a machine's format, or a file.
+func (o *output) warnInvalid(env *Env, ro render.Options, name string, reasons []string) {
+	if o.file == "" && slices.Contains([]render.Format{render.Table, render.Wide, render.Markdown}, ro.Format) {
+		return
+	}
+	for _, why := range reasons {
+		env.warn("%s: the run is invalid: %s", name, why)
+	}
+}
+
 // rows is a stream of one chunk.
 func rows(all []render.Row) func(func([]render.Row, error) bool) {
 	return func(yield func([]render.Row, error) bool) { yield(all, nil) }

@@ -139,6 +139,7 @@ func (o *stampedeOptions) run(cmd *cobra.Command, env *Env) error {
 	}
 	doc := stampedeDoc(runs)
 	doc.Fields = o.fields()
+	warnInvalid(env, &o.output, ro, runs)
 	err = o.output.print(env, ro, doc)
 	return errors.Join(end, err, o.record.save(stampedeFile(runs, env), func() render.Page { return experimentPage(env, "Stampede", doc, runs) }), judged(&o.gates, runs, stampedeFigures))
 }
