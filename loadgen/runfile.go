@@ -59,8 +59,8 @@ func (r *Run) Write(w io.Writer) error {
 	return err
 }
 
-// ReadRun reads what Write wrote. A file that is none, is torn, or is of a newer
-// program is told from one another, and takes no more memory than its size warrants.
+// ReadRun reads what Write wrote. A file that is none, is torn, is of a newer program, or holds
+// counts that no run has is told from one another, and takes no more memory than its size warrants.
 func ReadRun(r io.Reader) (*Run, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxRun+1))
 	if err != nil {
@@ -101,6 +101,11 @@ func parseRun(text []byte) (*Run, error) {
 	}
 	if err := run.valid(); err != nil {
 		return nil, err
+	}
+	for i, load := range run.Loads {
+		if err := load.addsUp(); err != nil {
+			return nil, fmt.Errorf("report %d: %w", i+1, err)
+		}
 	}
 	return &run, nil
 }
