@@ -40,7 +40,8 @@ Keys that are there stay as they are (--if-missing, the default); --replace puts
 copy in their place, and asks first. --ttl is for keys that would never expire,
 --jitter spreads all TTLs, and keys with less than --min-ttl left are skipped.
 --hottest-first copies by access frequency or idle time; all keys are listed and held
-in memory for that before the first is copied.
+in memory for that before the first is copied. With it --resume begins anew, because
+the order is another by then; what was copied stays.
 
 The memory of TO is watched: near the bound of --keep-free, or when keys are evicted,
 it slows down, and then stops with exit status 4. The pace is that of rm. A run of
@@ -143,6 +144,11 @@ func (o *copying) run(cmd *cobra.Command, env *Env, args []string) error {
 		return err
 	}
 	o.recording.from, o.feed = redacted(from.url), f
+	if o.hottest && o.replace {
+		o.anew = "--hottest-first: the order is that of this moment, so the copy begins anew: all keys are copied, and counted, once more"
+	} else if o.hottest {
+		o.anew = "--hottest-first: the order is that of this moment, so the copy begins anew: all keys are met, and counted, once more, and those that are there stay"
+	}
 	o.proof.other, _ = a.(backends.Reader)
 	ends := []string{remembered(o.from.value), remembered(o.to.value)}
 	err = o.filling.run(cmd, env, ro, b, to, append(ends, patterns...))

@@ -165,8 +165,14 @@ func (f *filling) goOn(ctx context.Context, env *Env, b backends.Backend, t *tar
 	if f.state.Source != "" && f.state.Source != f.from {
 		return usagef("the journal is of what comes from %s, and not from %s", f.state.Source, f.from)
 	}
+	if err := f.unchanged(); err != nil {
+		return err
+	}
 	fmt.Fprintf(env.Err, "cachectl: resume: %s from %s, begun %s\n  done      %s met, %s of them %s\n", f.words.verb, render.Visible(f.from),
 		f.state.Time.Local().Format(time.DateTime), plural(f.met(), "record"), render.Int(f.state.Sum(backends.Loaded)).Text, f.words.done)
+	if f.anew != "" {
+		env.note("%s", f.anew)
+	}
 	return f.ask(ctx, env, t, "Go on?")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/cachectl/cachectl/commands/journal"
+	"github.com/cachectl/cachectl/commands/render"
 )
 
 // A record is how a bulk change is kept on the disk while it runs.
@@ -27,6 +28,8 @@ type recording struct {
 	state   *journal.State
 	met     map[string]bool // shards that answered at some time of the run
 	from    string          // where what is loaded comes from, without secrets; empty: nothing is
+	file    fs.FileInfo     // of that, where it is a regular file; else nil
+	anew    string          // why a run that goes on begins anew; empty: it does not
 	again   string          // the flags that say the target, which no journal does, for who goes on
 }
 
@@ -107,6 +110,20 @@ func (r *recording) load(cmd *cobra.Command, env *Env, args []string) ([]string,
 	return r.state.Patterns, nil
 }
 
+// unchanged refuses to go on with a file that is not what it was: a mark is a place in it.
+func (r *recording) unchanged() error {
+	was := r.state.Modified
+	if was.IsZero() || r.file != nil && r.file.Size() == r.state.Size && r.file.ModTime().Equal(was) {
+		return nil
+	}
+	now := "is no regular file any more"
+	if r.file != nil {
+		now = fmt.Sprintf("has %s bytes, of %s", render.Int(r.file.Size()).Text, r.file.ModTime().UTC().Format(time.RFC3339Nano))
+	}
+	return withHint(usagef("%s has changed since the run began: it had %s bytes, of %s, and %s", r.from, render.Int(r.state.Size).Text, was.Format(time.RFC3339Nano), now),
+		"the journal knows places in the file as it was; a new run, without --resume, leaves alone what is loaded already unless --replace is given")
+}
+
 // givenTarget is --target as a shell reads it, without secrets; empty where it was not given.
 func givenTarget(cmd *cobra.Command) string {
 	f := cmd.Flags().Lookup("target")
@@ -132,6 +149,9 @@ func (r *recording) begin(cmd *cobra.Command, env *Env, t *target, patterns []st
 	h := journal.Head{
 		ID: env.Now().UTC().Format("20060102T150405.000Z"), Time: env.Now().UTC(), Command: commandName(cmd), Source: r.from,
 		Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd), Listed: listed,
+	}
+	if r.file != nil {
+		h.Size, h.Modified = r.file.Size(), r.file.ModTime().UTC()
 	}
 	path, chosen := r.path, r.path != ""
 	if !chosen {

@@ -63,6 +63,9 @@ func (o *warm) fromFile(ctx context.Context, env *Env, args []string) error {
 	}
 	f.lines = [][2]string{{"format", o.format + ", " + render.Bytes(info.Size()).Text}}
 	o.from, o.feed = whole, f
+	if info.Mode().IsRegular() {
+		o.recording.file = info
+	}
 	if o.format == formatBackup {
 		f.stand = "record"
 		f.open = func(_ context.Context, at input.Offset) (input.Stream, func() error, error) {

@@ -225,3 +225,45 @@ func evictions(t *testing.T, addr string) int {
 	}
 	return n
 }
+
+// TestKilledHottestCopiesBeginAnew: such a copy that is killed and resumed says that it begins anew, and has everything in the end.
+func TestKilledHottestCopiesBeginAnew(t *testing.T) {
+	t.Parallel()
+	s := servers.Redis(t, servers.Default(t), servers.Options{})
+	from, to := redis.NewClient(&redis.Options{Addr: s.Addr}), redis.NewClient(&redis.Options{Addr: s.Addr, DB: 1})
+	defer from.Close()
+	defer to.Close()
+	const n = 3000
+	crowd(t, from, n)
+	all := from.DBSize(t.Context()).Val()
+	for _, replace := range []bool{false, true} {
+		to.FlushDB(t.Context())
+		file := filepath.Join(t.TempDir(), "run.journal")
+		args := []string{"copy", "redis://" + s.Addr, "redis://" + s.Addr + "/1", "--hottest-first", "--rate", "200/s", "--count", "50", "--journal", file}
+		want := "keys are met, and counted, once more, and those that are there stay"
+		if replace {
+			args, want = append(args, "--replace", "--yes"), "keys are copied, and counted, once more"
+		}
+		cmd, out := program(t, args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); to.DBSize(t.Context()).Val() < 100; time.Sleep(2 * time.Millisecond) {
+			if time.Since(began) > time.Minute {
+				cmd.Process.Kill()
+				t.Fatal("nothing is copied")
+			}
+		}
+		cmd.Process.Kill()
+		if cmd.Wait(); cmd.ProcessState.ExitCode() >= 0 {
+			t.Fatalf("it ended before it was killed\n%s", out)
+		}
+		cmd, out = program(t, "copy", "--resume", file, "--pace", "max", "--yes")
+		if err := cmd.Run(); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if got := to.DBSize(t.Context()).Val(); got != all {
+			t.Errorf("%d keys, want %d", got, all)
+		}
+	}
+}

@@ -30,8 +30,10 @@ type Head struct {
 	ID       string              `json:"id"`
 	Time     time.Time           `json:"time"`
 	Command  string              `json:"command"`
-	Target   string              `json:"target"`           // without secrets
-	Source   string              `json:"source,omitempty"` // what is loaded into it, without secrets
+	Target   string              `json:"target"`                   // without secrets
+	Source   string              `json:"source,omitempty"`         // what is loaded into it, without secrets
+	Size     int64               `json:"source_size,omitempty"`    // of a regular file that is loaded, in bytes
+	Modified time.Time           `json:"source_modified,omitzero"` // and when it was changed last; zero: it is none, or nobody looked
 	Context  string              `json:"context,omitempty"`
 	Patterns []string            `json:"patterns,omitempty"`
 	Flags    map[string][]string `json:"flags,omitempty"`
