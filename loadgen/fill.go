@@ -135,7 +135,10 @@ func RemoveWritten(ctx context.Context, c Config, progress func(done uint64)) er
 	s.Depth, s.Written = sweepDepth, nil
 	written := c.Written
 	s.source = func(*Traffic) Source { return newRemovals(written) }
-	return errors.Join(s.run(detached), unsettled)
+	if err := s.run(detached); err != nil {
+		return err
+	}
+	return unsettled
 }
 
 // removals delete keys in their order.
