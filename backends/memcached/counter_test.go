@@ -137,7 +137,7 @@ func TestEvictions(t *testing.T) {
 			if slab.Sets < 20_000 {
 				continue
 			}
-			if slab.Evicted != got[backends.Evicted] || slab.Fill() < 0.5 || slab.Fill() > 1 || slab.ChunkSize < 560 || slab.ChunkSize > 800 || slab.Wasted() <= 0 {
+			if slab.Evicted != got[backends.Evicted] || slab.Fill() < 0.5 || slab.Fill() > 1 || slab.ChunkSize < 560 || slab.ChunkSize > 800 || slab.Wasted() == 0 && slab.Requested < slab.Used*slab.ChunkSize { // 1.6.18 may count more as requested than there is
 				t.Errorf("%+v (fill %v, wasted %d)", slab, slab.Fill(), slab.Wasted())
 			}
 			return
