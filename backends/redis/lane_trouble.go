@@ -91,6 +91,6 @@ func (n *lane) chase(e *encoder, j *job) {
 	n.l.moved.Store(true)
 	answer := replyOf(cmds[0])
 	if n.judge(j, answer.null, answer.err); j.Did == "" {
-		j.Did, j.Err = backends.Failed, fmt.Errorf("%w: %w", errMoving, answer.err)
+		j.Did, j.Err = backends.Failed, &opError{addr: n.node.addr, kind: backends.ErrUnreachable, err: fmt.Errorf("%w: %w", errMoving, answer.err)}
 	}
 }
