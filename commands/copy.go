@@ -45,7 +45,8 @@ the order is another by then; what was copied stays.
 
 The memory of TO is watched: near the bound of --keep-free, or when keys are evicted,
 it slows down, and then stops with exit status 4. The pace is that of rm. A run of
-more than 1,000 keys keeps a journal, and --resume goes on after a stop or a kill.
+more than 1,000 keys keeps a journal, and --resume goes on after a stop or a kill. A
+node of TO that is lost on the way is waited for, or who takes its place, for --retry-for.
 --dry-run reads everything and copies nothing. --verify 1% reads that share of what
 was copied in both caches and compares type, TTL and value.`,
 		Example: `  cachectl copy redis://old:6379 redis+cluster://new:6379 --dry-run

@@ -116,7 +116,7 @@ func (l *load) round(ctx context.Context) error {
 		l.progress.see(result.Shard, result.Done, n)
 	}
 	for _, p := range l.queue { // the stream ended before their results
-		l.postpone(p, p.records, end)
+		l.postpone(p, end)
 	}
 	l.queue = nil
 	l.regroup()
@@ -165,13 +165,18 @@ func (l *load) batches(ctx context.Context, waiting []*parcel) iter.Seq2[[]backe
 }
 
 // parcels brings what is to be sent, as long as there is room for it, nothing was lost,
-// and not too much was rejected.
+// and not too much was rejected. What waits goes alone: while some of it is lost again, the
+// source stands still, so that what is held does not grow, and only what is held can make a
+// round one that got on.
 func (l *load) parcels(ctx context.Context, waiting []*parcel) iter.Seq2[*parcel, error] {
 	return func(yield func(*parcel, error) bool) {
 		for _, p := range waiting {
 			if !yield(p, nil) {
 				return
 			}
+		}
+		if len(waiting) > 0 && !yield(nil, errDrain) {
+			return
 		}
 		for l.source == nil && len(l.again) == 0 && ctx.Err() == nil {
 			p, err, ok := l.next()
@@ -276,7 +281,7 @@ func (l *load) told(results iter.Seq2[backends.Result, error]) iter.Seq2[backend
 // again, and the mark of its shard stays in front of it.
 func (l *load) match(p *parcel, outcomes []backends.Outcome) (backends.Result, error) {
 	r := backends.Result{Shard: p.page.Shard, After: p.page.After, Last: p.page.Last, Done: p.page.Done, Outcomes: outcomes}
-	var lost []backends.Record
+	var lost []int // places of records in the parcel
 	at, kept := 0, 0
 	for _, o := range outcomes {
 		for at < len(p.records) && (p.records[at].More || p.records[at].Key != o.Key) {
@@ -286,7 +291,7 @@ func (l *load) match(p *parcel, outcomes []backends.Outcome) (backends.Result, e
 		case o.Did == backends.Loaded && at < len(p.records):
 			l.proof.see(&p.records[at])
 		case o.Did == backends.Failed && at < len(p.records) && passing(o.Err):
-			lost, l.unmet = append(lost, p.records[at]), append(l.unmet, o)
+			lost, l.unmet = append(lost, at), append(l.unmet, o)
 			if full(o.Err) && l.source == nil {
 				l.source = &roomError{"it takes no more: " + o.Err.Error()}
 			}
@@ -322,14 +327,16 @@ func (l *load) match(p *parcel, outcomes []backends.Outcome) (backends.Result, e
 	if err := l.rejects.take(p.bad); err != nil {
 		return r, err
 	}
-	l.bytes += p.bytes
-	l.room.settled += float64(p.bytes)
+	done := p.bytes
 	if len(lost) > 0 {
-		p.bad, p.others = nil, nil
-		l.postpone(p, lost, nil)
+		rest := p.only(lost)
+		done -= rest.bytes
+		l.postpone(rest, nil)
 	} else if _, stuck := l.stuck[p.page.Shard]; stuck {
 		l.stuck[p.page.Shard] = p.page
 	}
+	l.bytes += done
+	l.room.settled += float64(done)
 	if _, stuck := l.stuck[p.page.Shard]; stuck {
 		r.After, r.Last = l.state.Marks[p.page.Shard], false
 	}

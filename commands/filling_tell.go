@@ -42,14 +42,7 @@ func (f *filling) doc(where string, took time.Duration, l *load) render.Doc {
 		}
 		column(string(did), cell)
 	}
-	failed := int64(0) // with their node, and not settled
-	for _, p := range l.again {
-		for i := range p.records {
-			if !p.records[i].More {
-				failed++
-			}
-		}
-	}
+	failed, _ := l.unsettled() // with their node
 	column("failed", tallyCell(backends.Failed, failed))
 	column("bytes", render.Bytes(l.bytes))
 	doc.Fields = append(doc.Fields,
@@ -73,6 +66,7 @@ func (f *filling) tell(env *Env, took time.Duration, loaded int64, l *load) {
 	for _, why := range slices.Sorted(maps.Keys(l.reasons)) {
 		env.note("not carried: %s: %s", plural(l.reasons[why], "key"), why)
 	}
+	l.tellUnsettled()
 }
 
 // approve tells the plan, and asks where something is replaced.

@@ -35,7 +35,8 @@ less than --min-ttl left are skipped.
 The memory is watched: near the bound of --keep-free, or when keys are evicted, it
 slows down, and then stops with exit status 4. The pace is that of rm: adaptive,
 --rate or --pace max. A run of more than 1,000 records keeps a journal, and --resume
-goes on after a stop or a kill: every record is loaded or rejected, some twice.
+goes on after a stop or a kill: every record is loaded or rejected, some twice. A node
+that is lost on the way is waited for, or who takes its place, for --retry-for.
 
 Records that cannot be used, or that the server refuses, go to --rejects FILE with
 line and reason; the rest is loaded, and the exit status is 4. --max-errors stops

@@ -67,8 +67,8 @@ func rejectedKeys(t *testing.T, path string) map[string]bool {
 	return keys
 }
 
-// whole holds a cache against what was to be loaded.
-func whole(t *testing.T, c *redis.Client, good map[string]string) {
+// whole holds a cache against what was to be loaded, and nothing else.
+func whole(t *testing.T, c redis.UniversalClient, good map[string]string) {
 	t.Helper()
 	if n := c.DBSize(t.Context()).Val(); n != int64(len(good)) {
 		t.Errorf("%d keys, want %d", n, len(good))
