@@ -36,6 +36,7 @@ type load struct {
 	unmet   []backends.Outcome       // what again has to say
 	partial bool                     // among them is a part of a value, which cannot be sent alone
 	reasons map[string]int64         // why records are uncarried
+	shaken  bool                     // a node was lost, and waited for
 }
 
 var errFed = errors.New("the source is read to its end")
@@ -77,6 +78,7 @@ func (l *load) all(ctx context.Context) error {
 		case cause == nil || !returns(cause) || l.partial || l.env.Now().Sub(moved) > l.retryFor:
 			return cause
 		}
+		l.shaken = true
 		if wait == firstWait {
 			l.progress.clear()
 			l.env.warn("%v: trying again", cause)

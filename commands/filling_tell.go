@@ -67,6 +67,9 @@ func (f *filling) tell(env *Env, took time.Duration, loaded int64, l *load) {
 		env.note("not carried: %s: %s", plural(l.reasons[why], "key"), why)
 	}
 	l.tellUnsettled()
+	if l.shaken {
+		env.warn("a node was lost on the way: where a replica took its place, what that did not have yet is gone; the same command again brings what is missing")
+	}
 }
 
 // approve tells the plan, and asks where something is replaced.

@@ -83,7 +83,7 @@ func TestFailoverUnderAWarm(t *testing.T) {
 	defer doomed.Close()
 	eventually(t, "the run begins", func(ctx context.Context) bool { return doomed.DBSize(ctx).Val() > 500 })
 	cutOff(t, nodes[2], true)
-	if cmd.Wait(); cmd.ProcessState.ExitCode() != 4 || !strings.Contains(out.String(), "trying again") { // 4: the bad records
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 4 || !strings.Contains(out.String(), "trying again") || !strings.Contains(out.String(), "warning: a node was lost on the way") { // 4: the bad records
 		t.Fatalf("exit %d\n%s", cmd.ProcessState.ExitCode(), out)
 	}
 	live := []string{nodes[0].Addr, nodes[1].Addr, nodes[5].Addr}
