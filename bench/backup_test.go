@@ -40,8 +40,10 @@ func backups(b *testing.B, program string, one int) {
 	}
 	rm := []string{"rm", "doomed:*", "-t", "redis://" + s.Addr, "--yes", "--pace", "max", "-q", "--journal", "none"}
 	var backed, plain []figure
+	var reading float64 // what it costs the server to bring the values alone
 	for i := range b.N {
 		fill()
+		reading += walk(b, c, true) - walk(b, c, false)
 		plain = append(plain, run(b, c, []string{program}, rm...))
 		fill()
 		file := filepath.Join(b.TempDir(), "run.backup")
@@ -51,4 +53,27 @@ func backups(b *testing.B, program string, one int) {
 		}
 	}
 	report(b, "plain", backed, plain)
+	deleting := 0.0
+	for _, f := range plain {
+		deleting += f.server
+	}
+	b.Logf("server-cpu limit: to bring the values (MGET) and delete, and nothing else, would be %.2f times plain", (deleting+reading)/deleting)
+}
+
+// walk is what a walk over the keyspace costs the server, with the values of what it
+// finds, or without.
+func walk(b *testing.B, c *redis.Client, values bool) float64 {
+	b.Helper()
+	before := serverCPU(b, c)
+	for cursor, first := uint64(0), true; cursor != 0 || first; first = false {
+		var found []string
+		var err error
+		if found, cursor, err = c.Scan(context.Background(), cursor, "doomed:*", 500).Result(); err == nil && values && len(found) > 0 {
+			err = c.MGet(context.Background(), found...).Err()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return serverCPU(b, c) - before
 }
