@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cachectl/cachectl/backends"
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen/fleet"
 	"github.com/cachectl/cachectl/loadgen/theory"
@@ -44,6 +43,7 @@ type experiment struct {
 	catalogue []fleet.Choice
 	options   fleet.Options
 	choices   []fleet.Choice
+	named     []string     // those of the choices that were not meant by "all" alone
 	shared    fleet.Config // by all strategies
 	http      *fleet.HTTPOrigin
 	invalid   []string // why the figures of the strategy last tried do not stand
@@ -78,6 +78,9 @@ func (o *experiment) play(ctx context.Context, env *Env) (runs []strategyRun, er
 		return nil, err
 	}
 	defer stage.close()
+	if err := o.keepAble(ctx, env, stage); err != nil {
+		return nil, err
+	}
 	for i, choice := range o.choices {
 		o.tellTurn(env, i)
 		o.invalid = nil
@@ -241,9 +244,7 @@ func (o *experiment) choose() error {
 	for _, name := range o.compare {
 		if name = strings.TrimSpace(name); name == "all" {
 			for _, c := range o.catalogue {
-				if !strings.Contains(c.Name, "lease") || o.virtual {
-					o.take(c)
-				}
+				o.take(c)
 			}
 			continue
 		}
@@ -256,6 +257,7 @@ func (o *experiment) choose() error {
 			return usage
 		}
 		o.take(c)
+		o.named = append(o.named, c.Name)
 	}
 	if len(o.choices) == 0 {
 		return usagef("no strategy is named")
@@ -277,30 +279,6 @@ func (o *experiment) config(c fleet.Choice) fleet.Config {
 	return x
 }
 
-// A stage is where strategies are tried: a real cache, or none.
-type stage struct {
-	play  func(ctx context.Context, c fleet.Config) (*fleet.Report, error)
-	close func()
-}
-
-func (o *experiment) stage(ctx context.Context, env *Env) (stage, error) {
-	if o.virtual {
-		return stage{close: func() {}, play: fleet.Virtual}, nil
-	}
-	b, dialer, _, err := o.guard.open(ctx, env, &o.target)
-	if err != nil {
-		return stage{}, err
-	}
-	real := fleet.Stage{Cache: dialer, Prefix: fmt.Sprintf("cachectl:load:%d:", o.traffic.traffic.Seed), Size: int(o.traffic.traffic.Sizes.Average()), HTTP: o.http}
-	return stage{close: func() { b.Close() }, play: func(ctx context.Context, c fleet.Config) (*fleet.Report, error) {
-		real.Subscriber = nil
-		if choice, _ := fleet.Choose(o.catalogue, c.Strategy); choice.Listens() { // a user may have no right to
-			real.Subscriber, _ = b.(backends.Subscriber)
-		}
-		return o.playReal(ctx, env, b, c, real)
-	}}, nil
-}
-
 // realOrigin is the origin that is asked by HTTP, if one is named; it must be meant as the cache must.
 func (o *experiment) realOrigin(env *Env) error {
 	if o.origin.url == "" {
@@ -312,42 +290,6 @@ func (o *experiment) realOrigin(env *Env) error {
 	}
 	o.http = &fleet.HTTPOrigin{URL: o.origin.url, Timeout: o.shared.Patience, Most: o.origin.servers}
 	return o.guard.admitted(env, &target{profile: &profile{}}, []string{u.Host})
-}
-
-// playReal tries one strategy on a real cache, while the guard watches its servers.
-func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backend, c fleet.Config, real fleet.Stage) (*fleet.Report, error) {
-	if err := o.guard.fits(asked, b, o.traffic.demand().bytes); err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancelCause(asked)
-	watching := make(chan struct{})
-	go func() { defer close(watching); o.guard.watch(ctx, b, o.traffic.demand().bytes, stop) }()
-	shown := clockProgress(env, c.Strategy, c.Length)
-	m, err := fleet.Real(ctx, c, real)
-	shown()
-	cause := context.Cause(ctx)
-	stop(nil)
-	<-watching
-	if m == nil {
-		return nil, err
-	}
-	o.invalid = append(o.invalid, m.Invalid...)
-	for _, n := range []struct {
-		of   uint64
-		what string
-	}{{m.Foreign, "values under our keys were not of this run"}, {m.Broken, "connections were lost"}, {m.Refused, "commands were refused by the cache, the first with: " + render.Visible(m.Refusal)}, {m.Moved, "actions failed because their key was on its way to another node"}, {m.Missed, "times a process may have missed messages"}} {
-		if n.of > 0 {
-			env.note("%s: %s %s", c.Strategy, render.Uint(n.of).Text, n.what)
-		}
-	}
-	var stopped *loadStopped
-	switch {
-	case errors.As(cause, &stopped):
-		err = cause
-	case asked.Err() != nil:
-		err = context.Cause(asked)
-	}
-	return m.Report, err
 }
 
 // judged holds each strategy's figures against the checks. Of an invalid run nothing is known; why it is one was told

@@ -95,7 +95,7 @@ Patterns:
 	f.BoolVar(&o.noFill, "no-fill", false, "do not write the keys first: reads miss until they are written")
 	f.BoolVar(&o.keep, "keep", false, "leave the keys there at the end")
 	f.StringVar(&o.hgrm, "hgrm", "", "write the latencies to a `file` that HdrHistogram's plotters read")
-	f.StringSliceVar(&o.compare, "pattern", nil, "`patterns`, see above; all: every one")
+	f.StringSliceVar(&o.compare, "pattern", nil, "`patterns`, see above; all: every one that the cache can do")
 	complete(cmd, "pattern", append(choiceNames(o.catalogue), "all")...)
 	o.experiment.add(cmd)
 	f.BoolVar(&o.coalesce, "coalesce", false, "with --pattern: one fetch a key and process at a time, the others wait for it")

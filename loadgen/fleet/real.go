@@ -32,6 +32,12 @@ const (
 	DefaultDrain     = 30 * time.Second
 )
 
+// forgotten is how long after a run the server keeps what was to have no TTL, where nobody came back to remove it.
+const forgotten = 10 * time.Minute
+
+// ErrUnable says that a strategy asks what the cache cannot do.
+var ErrUnable = errors.New("needs a cache that it cannot have here")
+
 // Measured is the report of a real run, and how far it is to be trusted.
 type Measured struct {
 	*Report
@@ -73,12 +79,26 @@ func Real(ctx context.Context, c Config, s Stage) (*Measured, error) {
 	m := r.measured()
 	if n, left := r.sweeper.clear(ctx, m.Broken > 0); left != nil {
 		m.Left = uint64(n)
-		m.Invalid = append(m.Invalid, fmt.Sprintf("%d keys could not be removed: %v", m.Left, left))
+		m.Invalid = append(m.Invalid, fmt.Sprintf("%d of its keys could not be removed: %v", m.Left, left))
 	}
 	if err != nil {
 		m.Invalid = append(m.Invalid, "the run was cut short: "+err.Error())
 	}
 	return m, err
+}
+
+// Able makes sure that the cache can do what the experiment's strategy begins with; else the error is ErrUnable.
+func Able(ctx context.Context, c Config, s Stage) error {
+	c.Processes = 1
+	if err := errors.Join(c.Valid(), s.valid(&c)); err != nil {
+		return err
+	}
+	r := newReal(c, s)
+	defer r.sweeper.hangUp()
+	if err := r.sweeper.dial(ctx); err != nil {
+		return err
+	}
+	return r.can()
 }
 
 func (s *Stage) valid(c *Config) error {
@@ -145,7 +165,7 @@ func newReal(c Config, s Stage) *real {
 		terms.Servers = s.HTTP.Most
 	}
 	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(c.Seed, n)) }
-	r := &real{Config: c, Stage: s, wording: wording{prefix: s.Prefix, run: rand.Uint64(), size: s.Size},
+	r := &real{Config: c, Stage: s, wording: wording{prefix: s.Prefix, run: rand.Uint64(), size: s.Size, keep: c.Length + s.Drain + forgotten},
 		ledger: NewLedger(terms), crashes: stream(streamCrashes), messages: stream(streamMessages),
 		arriving: true, over: make(chan struct{})}
 	r.sweeper = &sweeper{real: r}
@@ -207,7 +227,7 @@ func (r *real) can() error {
 		}
 		e.encode(&r.wording, action, &a)
 		if _, err := r.sweeper.lines[0].dialect.Append(nil, &a); err != nil {
-			return fmt.Errorf("strategy %s needs a cache that it cannot have here: %w", r.Strategy, err)
+			return fmt.Errorf("strategy %s %w: %w", r.Strategy, ErrUnable, err)
 		}
 	}
 	return nil
@@ -287,6 +307,9 @@ func (r *real) measured() *Measured {
 	m.Report, m.Late = r.ledger.Report(), r.late
 	if late := m.Late.Quantile(0.99); late > r.Tolerance {
 		m.Invalid = append(m.Invalid, fmt.Sprintf("the generator was the limit: one request in a hundred came %v late to its process (%v is tolerated)", late, r.Tolerance))
+	}
+	if m.Foreign > 0 {
+		m.Invalid = append(m.Invalid, fmt.Sprintf("%d values found under our keys were not of this run", m.Foreign))
 	}
 	if m.Refused > (m.Reads+m.Writes)/100 {
 		m.Invalid = append(m.Invalid, fmt.Sprintf("the cache refused %d commands, the first with: %s", m.Refused, m.Refusal))

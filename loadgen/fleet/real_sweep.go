@@ -241,7 +241,7 @@ func (s *sweeper) expire(ctx context.Context) error {
 		case v.drop:
 		default:
 			v.Soft = min(v.Soft, max(now, 1))
-			a.Do, a.Value = backends.AskSet, s.appendValue(nil, &v.Value)
+			a.Do, a.Value, a.TTL = backends.AskSet, s.appendValue(nil, &v.Value), s.keep
 			if v.Expires != 0 {
 				a.TTL = max(v.Expires-now, time.Millisecond)
 			}
@@ -270,7 +270,7 @@ func (r *real) load(ctx context.Context) error {
 	}
 	_, err := r.sweeper.do(ctx, chores, func(c chore, a *backends.Ask) {
 		v := &values[c.key]
-		*a = backends.Ask{Do: backends.AskSet, Key: r.appendKey(nil, c.key, false), Value: r.appendValue(nil, v)}
+		*a = backends.Ask{Do: backends.AskSet, Key: r.appendKey(nil, c.key, false), Value: r.appendValue(nil, v), TTL: r.keep}
 		if v.Expires != 0 {
 			a.TTL = max(v.Expires-r.since(), time.Millisecond)
 		}

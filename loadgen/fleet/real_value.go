@@ -18,7 +18,8 @@ const (
 type wording struct {
 	prefix string
 	run    uint64
-	size   int // bytes of a value
+	size   int           // bytes of a value
+	keep   time.Duration // TTL of what has none, so that nothing stays should nobody come back to remove it
 }
 
 // appendKey appends the name of a key: its number is the hash tag, which its lock shares.
@@ -58,6 +59,14 @@ func (w *wording) value(b []byte, v *Value) bool {
 	}
 	*v = Value{Version: word(1), Read: time.Duration(word(2)), Took: time.Duration(word(3)), Soft: time.Duration(word(4)), Expires: time.Duration(word(5))}
 	return true
+}
+
+// lasting is the TTL that the server is given for one of ours, which is 0 for none.
+func (w *wording) lasting(ttl time.Duration) time.Duration {
+	if ttl == 0 {
+		return w.keep
+	}
+	return ttl
 }
 
 func appendToken(to []byte, token uint64) []byte { return strconv.AppendUint(to, token, 16) }

@@ -43,7 +43,7 @@ func (e *encoder) encode(w *wording, a *Action, to *backends.Ask) {
 		to.Do, to.CAS = backends.AskGet, 0
 	case Set:
 		e.value = w.appendValue(e.value[:0], &a.Value)
-		to.Do, to.Value = backends.AskSet, e.value
+		to.Do, to.Value, to.TTL = backends.AskSet, e.value, w.lasting(a.TTL)
 	case Delete:
 		to.Do, to.TTL = backends.AskDelete, 0
 		if a.Value.CAS != 0 {
@@ -53,7 +53,7 @@ func (e *encoder) encode(w *wording, a *Action, to *backends.Ask) {
 		to.Do = backends.AskStale
 	case Add, Release:
 		e.value = appendToken(e.value[:0], a.Token)
-		to.Do, to.Value = backends.AskAdd, e.value
+		to.Do, to.Value, to.TTL = backends.AskAdd, e.value, w.lasting(a.TTL)
 		if a.Kind == Release {
 			to.Do = backends.AskRelease
 		}
