@@ -279,6 +279,9 @@ func unalike(a, b []*Report) []string {
 		if differs := unlike(a[0].Traffic, b[0].Traffic); differs != "" {
 			notes = append(notes, "the traffic of A and B differs in its "+differs)
 		}
+		if one, other := a[0].Traffic.Shard, b[0].Traffic.Shard; max(one.Of, 1) != max(other.Of, 1) {
+			notes = append(notes, fmt.Sprintf("A is shard %s and B shard %s: they are not as much of their traffic", one, other))
+		}
 	}
 	for name, runs := range [][]*Report{a, b} {
 		which := string(rune('A' + name))

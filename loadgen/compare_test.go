@@ -191,8 +191,9 @@ func TestCompareSaysWhatItCannotTell(t *testing.T) {
 	a, b := plainServer.run(random, 30), plainServer.run(random, 30)
 	b.Traffic.Keys.N, b.Invalid = 5, []string{"the generator was the limit"}
 	b.Tallies[Read].Dropped = 30
+	b.Traffic.Shard = Shard{Index: 1, Of: 3}
 	notes := strings.Join(Compare([]*Report{a}, []*Report{b}).Notes, "\n")
-	for _, want := range []string{"differs in its keys", "a run of B is not valid: the generator was the limit", "dropped 1% of its", "compare 4 runs a side"} {
+	for _, want := range []string{"differs in its keys", "a run of B is not valid: the generator was the limit", "dropped 1% of its", "A is shard 1/1 and B shard 2/3", "compare 4 runs a side"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no %q in %s", want, notes)
 		}
