@@ -88,6 +88,7 @@ func (v *liveView) draw(t *loadgen.Tick) {
 		fmt.Sprintf("%-8s %s  %s at most", "p99", render.Sparkline(v.slow, room), render.Duration(time.Duration(most(v.slow)*1e9)).Text),
 	}
 	var b strings.Builder
+	b.WriteString("\x1b[?7l") // a terminal that was made narrower cuts a line instead of making two of it
 	if v.lines > 0 {
 		fmt.Fprintf(&b, "\r\x1b[%dA", v.lines)
 	}
@@ -98,6 +99,7 @@ func (v *liveView) draw(t *loadgen.Tick) {
 		}
 		b.WriteString(line + "\x1b[K\n")
 	}
+	b.WriteString("\x1b[?7h")
 	v.lines = len(lines)
 	fmt.Fprint(v.env.Err, b.String())
 }

@@ -18,7 +18,9 @@ type screen struct {
 	width    int
 	lines    [][]rune
 	row, col int
-	drawn    int // the highest row that was ever written to
+	drawn    int  // the highest row that was ever written to
+	cuts     bool // what is beyond the edge, instead of wrapping
+	narrowed bool // after the view was made
 }
 
 func (s *screen) line() *[]rune {
@@ -33,7 +35,7 @@ func (s *screen) Write(p []byte) (int, error) {
 		var n int
 		switch {
 		case strings.HasPrefix(text, "\x1b["):
-			end := strings.IndexAny(text, "AJK")
+			end := strings.IndexAny(text, "AJKhl")
 			if end < 0 {
 				s.t.Fatalf("an unknown sequence: %.20q", text)
 			}
@@ -49,6 +51,10 @@ func (s *screen) Write(p []byte) (int, error) {
 			if r < ' ' || r == utf8.RuneError {
 				s.t.Fatalf("%q on the terminal", text[0])
 			}
+			n = size - 1
+			if s.narrowed && s.cuts && s.col >= s.width-1 {
+				break
+			}
 			line := s.line()
 			for len(*line) <= s.col {
 				*line = append(*line, ' ')
@@ -58,7 +64,6 @@ func (s *screen) Write(p []byte) (int, error) {
 				s.t.Fatalf("a line wraps: %s", string(*line))
 			}
 			s.drawn = max(s.drawn, s.row)
-			n = size - 1
 		}
 		text = text[n+1:]
 	}
@@ -68,6 +73,11 @@ func (s *screen) Write(p []byte) (int, error) {
 func (s *screen) control(number string, what byte) {
 	s.line()
 	switch what {
+	case 'h', 'l':
+		if number != "?7" {
+			s.t.Fatalf("an unknown mode: %q", number)
+		}
+		s.cuts = what == 'l'
 	case 'A':
 		var n int
 		fmt.Sscan(number, &n)
@@ -99,6 +109,26 @@ func liveTick(at int, n uint64) loadgen.Tick {
 	t := loadgen.Tick{At: time.Duration(at) * time.Second, Due: 100, Sent: n, Done: n, Hits: n / 2, Misses: n - n/2, Refused: 1, Dropped: 2}
 	t.Latency.AddN(300*time.Microsecond, n)
 	return t
+}
+
+// A terminal that is made narrower in the middle of a run still shows one block, and wraps again afterwards.
+func TestLiveOnANarrowerTerminal(t *testing.T) {
+	s := &screen{t: t, width: 80}
+	env := &Env{Err: s, Term: Term{Err: true, Out: true, Width: 80}, Getenv: func(string) string { return "" }}
+	v := newLive(env, "a-server-with-a-long-name", liveTraffic())
+	for at := range 60 {
+		if at == 30 {
+			s.width, s.narrowed = 30, true
+		}
+		v.tick(liveTick(at, 100))
+	}
+	if s.drawn > 3 || s.cuts {
+		t.Errorf("%d lines were drawn, of 4; cuts lines for good: %v\n%s", s.drawn+1, s.cuts, s)
+	}
+	v.stop()
+	if s.String() != "" {
+		t.Errorf("left on the terminal:\n%s", s)
+	}
 }
 
 // The block is drawn over itself, never wraps, whatever the width, and is gone at the end.
