@@ -20,10 +20,19 @@ func (o *output) ready(ro render.Options, columns []render.Column, files ...stri
 		return err
 	}
 	var all []error
+	seen := make(map[string]bool)
 	for _, path := range append(files, o.file) {
-		if path != "" {
-			all = append(all, replaceable(path))
+		if path == "" {
+			continue
 		}
+		all = append(all, replaceable(path))
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // /dev/null takes anything
+			continue
+		}
+		if path = filepath.Clean(path); seen[path] {
+			all = append(all, usagef("%s is named twice: one answer would take the other's place", path))
+		}
+		seen[path] = true
 	}
 	return errors.Join(all...)
 }
