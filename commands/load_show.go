@@ -123,7 +123,7 @@ func loadFields(r *loadgen.Report) []render.Field {
 		case prefix == "read" || prefix == "write" || prefix == "delete", // rows say those
 			name == "invalid", slices.ContainsFunc(fields, func(f render.Field) bool { return f.Name == name }):
 		case latencyField.MatchString(last):
-			fields = append(fields, render.Field{Name: strings.ReplaceAll(name, ".", "") + "_ms", Cell: render.Float(figures[name]*1e3, 3), Machine: true})
+			fields = append(fields, render.Field{Name: strings.ReplaceAll(name, ".", "") + "_ms", Cell: render.Float(math.Round(figures[name]*1e9)/1e6, 3), Machine: true})
 		default:
 			fields = append(fields, render.Field{Name: name, Cell: render.Float(figures[name], 3), Machine: true})
 		}

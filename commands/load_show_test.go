@@ -3,6 +3,7 @@ package commands
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"strings"
@@ -179,6 +180,18 @@ func TestLoadPage(t *testing.T) {
 		for _, want := range c.want {
 			if !strings.Contains(page.String(), want) {
 				t.Errorf("%s: no %q", name, want)
+			}
+		}
+	}
+}
+
+// Latencies in JSON are to a nanosecond, and not what binary fractions make of it.
+func TestLoadFieldsAreRound(t *testing.T) {
+	r := sampleLoad("redis://a", 1)
+	for _, f := range loadFields(r) {
+		if ms, ok := f.Cell.Value.(float64); ok && strings.HasSuffix(f.Name, "_ms") {
+			if text := fmt.Sprint(ms); len(text)-strings.IndexByte(text+".", '.') > 7 {
+				t.Errorf("%s is %s", f.Name, text)
 			}
 		}
 	}
