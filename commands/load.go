@@ -149,12 +149,19 @@ func (o *loadOptions) run(cmd *cobra.Command, env *Env) error {
 	return errors.Join(end, o.conclude(env, ro, reports))
 }
 
+// patternOnly are the flags that say nothing of plain traffic.
+var patternOnly = []string{
+	"processes", "trigger", "timeout", "rtt", "lock-ttl", "poll", "jitter", "coalesce",
+	"origin", "origin-servers", "origin-queue", "origin-sharing", "origin-fails",
+	"sliding", "crash-every", "again", "refresh-at", "flush-every", "flush-batch", "local-ttl", "local-keys",
+}
+
 func (o *loadOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error) {
 	ro, err := o.output.options(cmd.Context(), env)
 	if err != nil {
 		return ro, err
 	}
-	for _, name := range []string{"processes", "trigger", "timeout", "origin", "lock-ttl", "jitter", "coalesce"} {
+	for _, name := range patternOnly {
 		if cmd.Flags().Changed(name) {
 			return ro, usagef("--%s goes with --pattern", name)
 		}
@@ -232,7 +239,7 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 			err = errors.Join(err, o.remove(asked, env, c))
 		}
 	}()
-	if err := o.prepare(ctx, env, c); err != nil {
+	if err := o.prepare(ctx, env, o.outlasting(env, c)); err != nil {
 		if errors.Is(err, loadgen.ErrTaken) {
 			keep, err = false, o.refusal()
 		}
@@ -246,6 +253,15 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 	report, err = loadgen.Send(ctx, c)
 	live.stop()
 	return report, o.ended(ctx, asked, err)
+}
+
+// outlasting is what the filling gets: keys without a TTL of the user's outlive the wait for --start-at too. The traffic stays
+// as it is, because shards that begin to wait at different times have the same.
+func (o *loadOptions) outlasting(env *Env, c loadgen.Config) loadgen.Config {
+	if wait := o.traffic.start.Sub(env.Now()); wait > 0 && o.ttl == "" && !o.keep {
+		c.Traffic.TTLs.Min += wait
+	}
+	return c
 }
 
 // ended is what a run ends with: the reason why it was stopped, where it was.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,5 +83,37 @@ func TestLoadWithoutRights(t *testing.T) {
 		if args == nil && (!failed || exit.ExitCode() != 1) || args != nil && failed {
 			t.Errorf("%v: %v", args, err)
 		}
+	}
+}
+
+// TestWaitingLoadOutlastsItsWait: keys that are written long before --start-at are still there then; and when the terminal goes
+// away meanwhile, they are removed.
+func TestWaitingLoadOutlastsItsWait(t *testing.T) {
+	t.Parallel()
+	s := servers.Redis(t, servers.Default(t), servers.Options{})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	defer c.Close()
+	const wait = 10 * time.Hour
+	cmd, out := program(t, "load", "-t", "redis://"+s.Addr, "--seed", "1", "--keys", "5", "--duration", "1s",
+		"--start-at", time.Now().Add(wait).Format(time.RFC3339))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); c.DBSize(t.Context()).Val() < 5; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("the keys are not written\n%s", out)
+		}
+	}
+	if ttl := c.TTL(t.Context(), "cachectl:load:1:0").Val(); ttl < wait {
+		t.Errorf("a key lives for %v, and the run begins in %v", ttl, wait)
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if exit, ok := cmd.Wait().(*exec.ExitError); !ok || exit.ExitCode() != 130 {
+		t.Errorf("%v, want exit status 130\n%s", exit, out)
+	}
+	if n := c.DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("%d keys are left", n)
 	}
 }

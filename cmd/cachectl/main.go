@@ -37,7 +37,11 @@ func run() int {
 	debug.SetGCPercent(400)
 	// The first Ctrl-C ends the work in good order, another ends the process, but
 	// not at once: wrappers such as timeout send the same one twice.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ends = append(ends, syscall.SIGHUP) // the terminal is gone
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	context.AfterFunc(ctx, func() { time.AfterFunc(patience, stop) })
 	defer stop()
 	defer memcached.HoldStops()()
