@@ -227,7 +227,10 @@ func parseTrigger(text string) (t fleet.Trigger, err error) {
 			return t, err
 		}
 	}
-	return t, t.Valid()
+	if err := t.Valid(); err != nil || !long || t.Do == fleet.Outage {
+		return t, err
+	}
+	return t, fmt.Errorf("%s happens at once: it has no length", t.Do)
 }
 
 // parseShare reads "10%" or "0.1".

@@ -43,7 +43,7 @@ func (o *loadOptions) runPatterns(cmd *cobra.Command, env *Env) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"against", "shard", "start-at", "connections", "depth", "threads", "max-waiting", "no-fill", "keep", "hgrm", "key-file"} {
+	for _, name := range []string{"against", "shard", "start-at", "connections", "depth", "threads", "max-waiting", "no-fill", "keep", "hgrm", "prefix", "key-file", "key-format"} {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s does not go with --pattern", name)
 		}
