@@ -291,6 +291,12 @@ func (o *experiment) realOrigin(env *Env) error {
 	if err != nil || !strings.Contains(o.origin.url, "{key}") {
 		return usagef("bad --origin %q: a real origin is a URL with {key} in it", o.origin.url)
 	}
+	switch x := &o.origin.origin; {
+	case x.Fails > 0 || x.Sharing || x.Queue != 0:
+		return usagef("--origin-fails, --origin-sharing and --origin-queue go with an --origin that is a law: a real one does as it does")
+	case o.traffic.traffic.Mix.Write > 0:
+		return withHint(usagef("a real --origin is asked by GET, and takes no writes"), "--mix 100:0 only reads")
+	}
 	o.http = &fleet.HTTPOrigin{URL: o.origin.url, Timeout: o.shared.Patience, Most: o.origin.servers}
 	return o.guard.admitted(env, &target{profile: &profile{}}, []string{u.Host})
 }

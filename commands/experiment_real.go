@@ -112,7 +112,7 @@ func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backen
 	for _, n := range []struct {
 		of   uint64
 		what string
-	}{{m.Broken, "connections were lost"}, {m.Refused, "commands were refused by the cache, the first with: " + render.Visible(m.Refusal)}, {m.Moved, "actions failed because their key was on its way to another node"}, {m.Missed, "times a process may have missed messages"}} {
+	}{{m.Broken, "connections were lost"}, {m.Refused, "commands were refused by the cache, the first with: " + render.Visible(m.Refusal)}, {m.Unfetched, "fetches failed at the origin, the first with: " + render.Visible(m.Failure)}, {m.Moved, "actions failed because their key was on its way to another node"}, {m.Missed, "times a process may have missed messages"}} {
 		if n.of > 0 {
 			env.note("%s: %s %s", c.Strategy, render.Uint(n.of).Text, n.what)
 		}

@@ -55,6 +55,9 @@ func (o *loadOptions) runPatterns(cmd *cobra.Command, env *Env) error {
 	if err := errors.Join(o.gates.parse(patternFields...), o.experiment.parse(cmd, env), o.output.ready(ro, patternColumns, o.record.file, o.record.html)); err != nil {
 		return err
 	}
+	if o.traffic.traffic.Mix.Remove > 0 {
+		return usagef("bad --mix %q: patterns read and write, and delete where they need to", o.traffic.mix)
+	}
 	if !cmd.Flags().Changed("seed") {
 		env.note("--seed %d gives the same requests again", o.traffic.traffic.Seed)
 	}

@@ -159,7 +159,8 @@ func stampedeFigures(r strategyRun) map[string]float64 {
 	values := map[string]float64{
 		"origin_calls_per_second": callRate(rep), "hit_rate": rep.Hits(), "peak_concurrency": float64(rep.Origin.Peak),
 		"stale_serves": float64(rep.Served[fleet.FromStale]), "gave_up": float64(rep.GaveUp), "errors": float64(rep.Served[fleet.WithError]),
-		"expiries": float64(starts.N), "outside_band": 0, "not_recovered": 0, "overloaded": float64(rep.Overloaded),
+		"stale_age_p99": 0, // where nothing was stale, no age is too great
+		"expiries":      float64(starts.N), "outside_band": 0, "not_recovered": 0, "overloaded": float64(rep.Overloaded),
 	}
 	if starts.N > 0 {
 		values["origin_calls_per_expiry"], values["duplicated_ratio"] = starts.Mean(), rep.Cycles.Duplicated()

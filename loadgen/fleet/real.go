@@ -48,8 +48,11 @@ type Measured struct {
 	Missed  uint64            `json:"missed"`            // times that a process may have missed messages
 	Refused uint64            `json:"refused"`           // actions that the cache answered by an error: they count as misses
 	Refusal string            `json:"refusal,omitempty"` // the first of those errors
-	Left    uint64            `json:"left"`              // keys that could not be removed at the end
-	Invalid []string          `json:"invalid,omitempty"`
+	// Of an HTTPOrigin: fetches that failed, and the first reason.
+	Unfetched uint64   `json:"unfetched"`
+	Failure   string   `json:"failure,omitempty"`
+	Left      uint64   `json:"left"` // keys that could not be removed at the end
+	Invalid   []string `json:"invalid,omitempty"`
 }
 
 // Real runs an experiment on a real cache, in real time. Of the Config, Network, Messages and Capacity are what they are there, and

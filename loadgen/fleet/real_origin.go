@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// An HTTPOrigin is asked by GET for every Fetch. What it answers is the value, whatever it is; a status of 500 or above, and
+// An HTTPOrigin is asked by GET for every Fetch. What it answers is the value, whatever it is (a redirect is not
+// followed); a status of 500 or above, and
 // no answer in time, is Failed. It takes no writes, so every value has version 1.
 type HTTPOrigin struct {
 	URL     string        // with {key}, which becomes the key's number
@@ -54,12 +55,15 @@ func (o *origins) open() {
 	if o.client == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConnsPerHost = max(o.HTTP.Most, 64)
-		o.client = &http.Client{Transport: transport}
+		o.client = &http.Client{Transport: transport, CheckRedirect: stay}
 	}
 	if o.HTTP.Most > 0 {
 		o.places = make(chan struct{}, o.HTTP.Most)
 	}
 }
+
+// stay takes a redirect for the answer: it may lead to a server that nobody said is meant.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // order asks the origin, which may refuse. The lock is held.
 func (o *origins) order(now time.Duration, w *worker, a *Action) {
@@ -159,9 +163,15 @@ func (o *origins) fetch(asked time.Duration, out *out) {
 	e := Event{Kind: Fetched, Req: a.Req, Key: a.Key, Tag: a.Tag, Of: a.Kind, Answer: OK}
 	o.mu.Lock()
 	now := o.since()
-	if err != nil || now < o.outage {
+	switch {
+	case err != nil:
+		if e.Answer = Failed; o.counts.Unfetched == 0 {
+			o.counts.Failure = err.Error()
+		}
+		o.counts.Unfetched++
+	case now < o.outage:
 		e.Answer = Failed
-	} else {
+	default:
 		e.Value = Value{Version: o.ledger.Version(a.Key, now), Read: now, Took: now - asked}
 	}
 	o.mu.Unlock()

@@ -190,9 +190,32 @@ func TestRealHTTP(t *testing.T) {
 	if m.Origin.Reads == 0 || int64(m.Origin.Reads) < calls.Load() || m.Origin.Failed == 0 || m.Origin.Failed > uint64(calls.Load()) || most.Load() > 3 {
 		t.Errorf("%d fetches, %d requests, %d failed, %d at once", m.Origin.Reads, calls.Load(), m.Origin.Failed, most.Load())
 	}
+	if m.Unfetched == 0 || !strings.Contains(m.Failure, "503") {
+		t.Errorf("%d fetches failed, the first with %q", m.Unfetched, m.Failure)
+	}
 	c.Source = &arrivals{random: rand.New(rand.NewPCG(1, 1)), rate: 200, keys: 1, writes: 1}
 	if _, err := Real(t.Context(), c, s); err == nil {
 		t.Error("an origin that is asked by GET took a write")
+	}
+}
+
+// TestRealOriginElsewhere: where an origin sends us on is not asked, since nobody said that it is meant.
+func TestRealOriginElsewhere(t *testing.T) {
+	t.Parallel()
+	p := onRedis(t)
+	var asked, led atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { led.Add(1) }))
+	defer elsewhere.Close()
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked.Add(1)
+		http.Redirect(w, q, elsewhere.URL, http.StatusFound)
+	}))
+	defer origin.Close()
+	c := hotKey(t, p, "none", 1)
+	s := p.stage()
+	s.HTTP = &HTTPOrigin{URL: origin.URL + "/{key}"}
+	if m := played(t, p, c, s); asked.Load() == 0 || led.Load() > 0 || m.Unfetched > 0 {
+		t.Errorf("%d requests, %d elsewhere, %d failed", asked.Load(), led.Load(), m.Unfetched)
 	}
 }
 
