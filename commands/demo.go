@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -114,9 +115,14 @@ func without(getenv func(string) string, names ...string) func(string) string {
 func shellWords(args []string) string {
 	words := make([]string, len(args))
 	for i, a := range args {
-		if words[i] = a; strings.ContainsAny(a, " *?[]<>|&;'\"$\\") {
+		if words[i] = a; a == "" || strings.ContainsFunc(a, special) {
 			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// special tells whether a shell may take a letter for more than itself.
+func special(r rune) bool {
+	return r < 0x80 && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_@%+=:,./-", r)
 }

@@ -86,7 +86,7 @@ func (o *experiment) vacant(ctx context.Context, on fleet.Stage) error {
 		return context.Cause(ctx)
 	case taken:
 		return withHint(usagef("refused: keys that begin with %q are there already, of somebody else or of another run", on.Prefix),
-			"another --seed is free; %q removes what a run left", "cachectl rm --prefix "+on.Prefix)
+			"another --seed is free; %s removes what a run left", removal(o.target.value, on.Prefix))
 	}
 	return nil
 }

@@ -199,6 +199,7 @@ type lane struct {
 	backend backends.Backend
 	dialer  backends.Dialer
 	nodes   int
+	given   string // by the user, as a target
 }
 
 // open opens the caches, and makes sure that they are meant.
@@ -212,7 +213,7 @@ func (o *loadOptions) open(ctx context.Context, env *Env) (lanes []lane, err err
 		if err != nil {
 			return lanes, err
 		}
-		lanes = append(lanes, lane{backend: b, dialer: d, nodes: len(nodes)})
+		lanes = append(lanes, lane{backend: b, dialer: d, nodes: len(nodes), given: f.value})
 	}
 	return lanes, nil
 }
@@ -236,12 +237,12 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 		stop(nil)
 		<-watching
 		if !keep {
-			err = errors.Join(err, o.remove(asked, env, c))
+			err = errors.Join(err, o.remove(asked, env, l.given, c))
 		}
 	}()
 	if err := o.prepare(ctx, env, o.outlasting(env, c)); err != nil {
 		if errors.Is(err, loadgen.ErrTaken) {
-			keep, err = false, o.refusal()
+			keep, err = false, o.refusal(l.given)
 		}
 		return nil, o.ended(ctx, asked, err)
 	}

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,8 +44,8 @@ func (o *loadOptions) prepare(ctx context.Context, env *Env, c loadgen.Config) e
 }
 
 // refusal says in which way keys are taken.
-func (o *loadOptions) refusal() error {
-	hint := fmt.Sprintf("another --prefix or --seed is free; %q removes what a run left", "cachectl rm --prefix "+o.prefix)
+func (o *loadOptions) refusal(given string) error {
+	hint := "another --prefix or --seed is free; " + removal(given, o.prefix) + " removes what a run left"
 	if o.traffic.traffic.Shard.Of > 1 && o.traffic.start.IsZero() {
 		hint += "; shards that run side by side need --start-at, so that none begins before all have written their keys"
 	}
@@ -63,7 +62,12 @@ func (o *loadOptions) fill(ctx context.Context, env *Env, c loadgen.Config) erro
 	})
 }
 
-func (o *loadOptions) remove(ctx context.Context, env *Env, c loadgen.Config) error {
+// removal is the command that removes what a run left on a target, as a shell reads it.
+func removal(given, prefix string) string {
+	return `"cachectl rm` + typedTarget(given) + " --prefix " + shellWords([]string{prefix}) + `"`
+}
+
+func (o *loadOptions) remove(ctx context.Context, env *Env, given string, c loadgen.Config) error {
 	progress := newWalkProgress(env, "keys removed", false)
 	defer progress.stop()
 	total, last := float64(max(c.Written.Count(), 1)), uint64(0)
@@ -72,7 +76,7 @@ func (o *loadOptions) remove(ctx context.Context, env *Env, c loadgen.Config) er
 		last = done
 	})
 	if err != nil {
-		return withHint(err, "what is left expires by itself; %q removes it now", "cachectl rm --prefix "+o.prefix)
+		return withHint(err, "what is left expires by itself; %s removes it now", removal(given, o.prefix))
 	}
 	return nil
 }

@@ -130,8 +130,13 @@ func givenTarget(cmd *cobra.Command) string {
 	if f == nil || !f.Changed {
 		return ""
 	}
-	u, err := url.Parse(f.Value.String())
-	if err != nil {
+	return typedTarget(f.Value.String())
+}
+
+// typedTarget is the flag for a target as a shell reads it, without secrets; empty where none was given.
+func typedTarget(given string) string {
+	u, err := url.Parse(given)
+	if err != nil || given == "" {
 		return ""
 	}
 	return " -t '" + strings.ReplaceAll(redacted(u), "'", `'\''`) + "'"

@@ -97,6 +97,9 @@ func (o *trafficFlags) parsePhases(cmd *cobra.Command) ([]loadgen.Phase, error) 
 		return nil, err
 	} else {
 		first, _, _ := strings.Cut(o.rate, "-") // a ramp is warmed up at its beginning
+		if o.rate == "max" && cmd.Flags().Changed("arrivals") {
+			return nil, usagef("--rate max asks when answers come: it has no --arrivals")
+		}
 		law := ""
 		if o.arrivals == "constant" && o.rate != "max" {
 			law = ":even"
