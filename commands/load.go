@@ -166,6 +166,9 @@ func (o *loadOptions) parse(cmd *cobra.Command, env *Env) (render.Options, error
 			return ro, usagef("--%s goes with --pattern", name)
 		}
 	}
+	if o.against.value != "" && o.traffic.startAt != "" {
+		return ro, usagef("--start-at does not go with --against: the second cache has its turn when the first has had its")
+	}
 	if err := o.readNames(cmd, env); err != nil {
 		return ro, err
 	}
@@ -250,8 +253,9 @@ func (o *loadOptions) send(asked context.Context, env *Env, l lane) (report *loa
 		return nil, o.ended(ctx, asked, err)
 	}
 	live := newLive(env, l.backend.Name(), &o.traffic.traffic)
-	c.Observe = live.tick
-	report, err = loadgen.Send(ctx, c)
+	run := c
+	run.Observe, run.Begin = live.tick, o.traffic.start
+	report, err = loadgen.Send(ctx, run)
 	live.stop()
 	return report, o.ended(ctx, asked, err)
 }
@@ -290,10 +294,13 @@ func (o *loadOptions) waitForStart(ctx context.Context, env *Env) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-time.After(wait):
+	case <-time.After(wait - connecting):
 		return nil
 	}
 }
+
+// connecting is how long before --start-at connections are made, so that shards begin together however long that takes.
+const connecting = 2 * time.Second
 
 // conclude says what was measured, keeps it, and judges it.
 func (o *loadOptions) conclude(env *Env, ro render.Options, reports []*loadgen.Report) error {

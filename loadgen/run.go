@@ -23,6 +23,7 @@ type Config struct {
 	Depth       int           // requests in flight on each: 1
 	Threads     int           // event loops, each with its share of traffic and connections: 1
 	MaxWaiting  int           // requests that are due and wait for a connection; what is due beyond them is dropped: 1,000,000
+	Begin       time.Time     // when the run begins, warm-up included, its connections being made by then; zero: as soon as they are
 	Settle      time.Duration // how long the end waits for outstanding answers: 2 s
 	Observe     func(Tick)    // called with every second of the run when it is over, the warm-up's too (At is negative there); from one goroutine
 	Written     *Written      // notes the keys that were written, or may have been (no answer came), for RemoveWritten; may be nil
@@ -83,6 +84,13 @@ func Send(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	defer r.close()
+	if wait := time.Until(c.Begin); wait > 0 {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
 	return r.run(ctx), nil
 }
 

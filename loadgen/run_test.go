@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -336,6 +337,31 @@ func TestCutShort(t *testing.T) {
 
 // TestMain lets more tests run at once than there are processors, because most of their time they wait, and
 // looks for goroutines that outlive their runs.
+// TestBegin: a run that is to begin later is connected by then, and begins no sooner; who waits for it can be called off.
+func TestBegin(t *testing.T) {
+	s, d := single(t)
+	engines(t, func(t *testing.T, c Config) {
+		c.Dialer, c.Traffic = d, uniform(10, Mix{Read: 1}, Phase{Length: 50 * time.Millisecond, Rate: 1000})
+		c.Begin = time.Now().Add(300 * time.Millisecond)
+		if r := send(t, c); r.Started.Before(c.Begin) || r.Total().Due == 0 {
+			t.Errorf("begun at %v, %d requests; not to begin before %v", r.Started, r.Total().Due, c.Begin)
+		}
+		c.Begin, c.Connections = time.Now().Add(time.Hour), 7
+		ctx, cancel := context.WithCancelCause(t.Context())
+		called, cl := errors.New("called off"), client(t, s)
+		go func() {
+			for ctx.Err() == nil && cl.Info(ctx, "clients").Err() == nil {
+				if n := len(strings.Split(cl.ClientList(ctx).Val(), "\n")); n > c.Connections {
+					cancel(called) // they are there before the run is
+				}
+			}
+		}()
+		if r, err := Send(ctx, c); r != nil || !errors.Is(err, called) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", "8")
