@@ -292,3 +292,19 @@ func TestSparkline(t *testing.T) {
 		}
 	}
 }
+
+// Every way of drawing a series differs from the others, in its dash alone too.
+func TestStylesDiffer(t *testing.T) {
+	seen := make(map[string]int)
+	for i := 1; i < styles; i++ { // the first has no dash
+		_, rest, found := strings.Cut(pageCSS, fmt.Sprintf(".line.s%d { stroke-dasharray: ", i))
+		dash, _, _ := strings.Cut(rest, ";")
+		if was, twice := seen[dash]; !found || twice {
+			t.Errorf("the line of series %d: %q, as that of series %d", i, dash, was)
+		}
+		seen[dash] = i
+		if !strings.Contains(pageCSS, fmt.Sprintf(".s%d { stroke: var(--c", i)) || !strings.Contains(pageCSS, fmt.Sprintf(".bar.s%d, ", i)) {
+			t.Errorf("series %d has no colour", i)
+		}
+	}
+}

@@ -15,9 +15,9 @@ const (
 	barHeight   = 20.0
 )
 
-// styles is how many ways of drawing a series there are (the classes s0 to s5 of page.css, each with
+// styles is how many ways of drawing a series there are (the classes s0 to s11 of page.css, each with
 // a colour and a dash of its own).
-const styles = 6
+const styles = 12
 
 // An svg is a picture being drawn. Whatever text goes in is made visible and escaped.
 type svg struct{ strings.Builder }
