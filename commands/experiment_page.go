@@ -1,6 +1,8 @@
 package commands
 
 import (
+	"time"
+
 	"github.com/cachectl/cachectl/commands/render"
 	"github.com/cachectl/cachectl/loadgen/fleet"
 )
@@ -34,12 +36,15 @@ func hitsOf(t *fleet.Tick) float64 {
 	return t.HitRatio()
 }
 
-// tickChart draws a figure of every second; one below 0 is unknown.
+// tickChart draws a figure of every second in which requests were due to the end; one below 0 is unknown.
 func tickChart(title string, unit render.Unit, runs []strategyRun, of func(*fleet.Tick) float64, triggers []fleet.Trigger) *render.Chart {
 	c := &render.Chart{Title: title, Kind: render.Step, X: render.Axis{Label: "time", Unit: render.Second}, Y: render.Axis{Unit: unit}}
 	for _, r := range runs {
 		s := render.Series{Name: r.name}
 		for i := range r.report.Ticks {
+			if whole := int(r.report.Length / time.Second); i >= max(whole, 1) {
+				break
+			}
 			if v := of(&r.report.Ticks[i]); v >= 0 {
 				s.Points = append(s.Points, render.Point{X: float64(i), Y: v})
 			}
