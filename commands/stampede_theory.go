@@ -38,6 +38,11 @@ func (o *experiment) endsWithLock(e *theory.Expiry) bool {
 	return e.Fetch-full*lock < full*handing
 }
 
+// locksLast tells whether a lock outlasts a fetch by far. One without a TTL (0) does.
+func (o *experiment) locksLast() bool {
+	return o.options.Lock == 0 || o.options.Lock > 2*o.shared.Origin.Reads.Typical()
+}
+
 func (o *experiment) predicted(strategy string) theory.Expectation {
 	e, why := o.expiry()
 	if why != "" {
@@ -57,7 +62,7 @@ func (o *experiment) predicted(strategy string) theory.Expectation {
 		return e.Singleflight(x.Processes)
 	case "lock":
 		poll = o.options.Poll
-		if o.options.Lock > 2*reads.Typical() && (fixed || reads.Constant()) {
+		if o.locksLast() && (fixed || reads.Constant()) {
 			return e.Single()
 		}
 		if !fixed {
@@ -71,7 +76,7 @@ func (o *experiment) predicted(strategy string) theory.Expectation {
 		}
 		return e.Locked(o.options.Lock)
 	case "lock-stale", "swr", "lease", "xfetch-lock":
-		if o.options.Lock > 2*reads.Typical() && reads.Constant() {
+		if o.locksLast() && reads.Constant() {
 			return e.Single()
 		}
 		return theory.Unknown("fetches may last longer than the lock")
