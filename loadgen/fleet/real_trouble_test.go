@@ -54,12 +54,16 @@ func serverHits(client *goredis.Client) string {
 func TestRealServerPauses(t *testing.T) {
 	t.Parallel()
 	p := onRedis(t)
-	c := hotKey(t, p, "none", 6)
+	client := goredis.NewClient(&goredis.Options{Addr: p.server.Addr})
+	defer client.Close()
+	c := hotKey(t, p, "none", 14)
 	c.Patience = 300 * time.Millisecond
 	s := p.stage()
 	s.Subscriber, s.Timeout = nil, 200*time.Millisecond
 	go func() {
-		time.Sleep(500 * time.Millisecond)
+		for wait := 0; serverHits(client) < "1" && wait < 1000; wait++ { // until it runs
+			time.Sleep(5 * time.Millisecond)
+		}
 		p.server.Pause()
 		time.Sleep(700 * time.Millisecond)
 		p.server.Resume()
