@@ -77,8 +77,15 @@ func (o *bulk) pass(ctx context.Context, env *Env, b backends.Backend, done *tal
 			moved, wait = env.Now(), firstWait
 		}
 		retry := err == nil && r.mayComeBack() && env.Now().Sub(moved) <= o.retryFor
-		again, failed := o.state.Round(o.journal, func(shard string) bool { return retry && (o.source.listed || r.lost[shard] != nil) })
-		if err = errors.Join(err, failed); err != nil {
+		if err != nil || len(r.lost) > 0 && !retry {
+			stopped := o.state.Stop(o.journal, func(shard string) bool { return err != nil || o.source.listed || r.lost[shard] != nil })
+			if err == nil {
+				err = r.loss(told)
+			}
+			return errors.Join(err, stopped)
+		}
+		again, err := o.state.Round(o.journal, func(shard string) bool { return o.source.listed || r.lost[shard] != nil })
+		if err != nil {
 			return err
 		}
 		if o.source.listed {
@@ -93,8 +100,6 @@ func (o *bulk) pass(ctx context.Context, env *Env, b backends.Backend, done *tal
 				return context.Cause(ctx)
 			}
 			wait = min(2*wait, mostWait)
-		case len(r.lost) > 0:
-			return r.loss(told)
 		case !r.worked || r.parts == 1:
 			return told.err(true)
 		case n >= mostRounds:

@@ -205,6 +205,56 @@ func TestFailuresHoldTheMark(t *testing.T) {
 	}
 }
 
+// TestStoppedRunTriesAgain: a run that was stopped tells its failures; the one that goes on
+// knows nothing of them, has the shard's mark in front of them, and of a list the keys.
+func TestStoppedRunTriesAgain(t *testing.T) {
+	for _, listed := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "j")
+		h, list := head, []string(nil)
+		source := pages("s", 3)
+		if listed {
+			h.Listed, list = true, []string{"a:2:1", "b", "c:2:1"}
+			source = backends.Pages(slices.Values(list), 1)
+		}
+		j, err := Create(path, h, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := NewState()
+		s.Head = h
+		s.Begin(1)
+		j.Pass(1)
+		denied := func(key string) error {
+			if strings.Contains(key, ":2:1") {
+				return errors.New("denied")
+			}
+			return nil
+		}
+		for range j.Settle(remove(j.Intend(source), denied), s) {
+		}
+		if err := s.Stop(j, func(string) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		j.Close()
+		if want := int64(len(s.Failures)); want == 0 || s.Sum(backends.Failed) != want || len(s.Again) > 0 {
+			t.Errorf("listed %v: the run itself tells %d failures, %v, twice %v", listed, s.Sum(backends.Failed), s.Failures, s.Again)
+		}
+		next, err := Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Sum(backends.Failed) != 0 || len(next.Failures) > 0 {
+			t.Errorf("listed %v: the run that goes on has %d failures, %v", listed, next.Sum(backends.Failed), next.Failures)
+		}
+		if listed && !slices.Equal(next.List, []string{"a:2:1", "c:2:1"}) {
+			t.Errorf("left of the list are %q", next.List)
+		}
+		if !listed && next.Marks["s"] != "m:2" {
+			t.Errorf("the mark is %q behind a failure, want m:2", next.Marks["s"])
+		}
+	}
+}
+
 // TestListGoesOn: of a list what is left comes again, in every state a crash can leave.
 func TestListGoesOn(t *testing.T) {
 	var list []string

@@ -152,13 +152,28 @@ func (s *State) comesAgain(r backends.Result) bool {
 // Round settles the failures of a round: those of shards that were lost are dropped,
 // and of a list returned, to be tried again; the others are final.
 func (s *State) Round(j *Journal, lost func(shard string) bool) (again []string, err error) {
+	return s.round(j, lost, func(string) bool { return false })
+}
+
+// Stop settles the failures of a run's last round, which it did not end in good order: those
+// of shards that stay open count for who tells of this run, and the run that goes on tries
+// them again, for the journal has nothing of them. The others are final.
+func (s *State) Stop(j *Journal, open func(shard string) bool) error {
+	_, err := s.round(j, open, open)
+	return err
+}
+
+func (s *State) round(j *Journal, lost, told func(shard string) bool) (again []string, err error) {
 	for _, shard := range slices.Sorted(maps.Keys(s.stuck)) {
 		failed := s.stuck[shard]
 		if lost(shard) {
 			for _, o := range failed {
 				again = append(again, o.Key)
 			}
-			if s.beyond[shard] && !s.Listed {
+			if told(shard) {
+				s.fail(shard, failed)
+			}
+			if s.beyond[shard] && !s.Listed && !told(shard) {
 				s.Again[shard] = true
 				if j != nil {
 					err = errors.Join(err, j.write(record{Did: &shard, Again: true}))
@@ -170,8 +185,7 @@ func (s *State) Round(j *Journal, lost func(shard string) bool) (again []string,
 		for _, o := range failed {
 			line.Failed = append(line.Failed, failure{name(o.Key), o.Err.Error()})
 		}
-		s.count(shard, backends.Failed, int64(len(failed)))
-		s.Failures = append(s.Failures, failed...)
+		s.fail(shard, failed)
 		if mark, ok := s.waiting[shard]; ok {
 			s.Marks[shard], line.After = mark, mark
 		}
@@ -192,6 +206,11 @@ func (s *State) Round(j *Journal, lost func(shard string) bool) (again []string,
 		err = j.sync()
 	}
 	return again, j.fail(err)
+}
+
+func (s *State) fail(shard string, failed []backends.Outcome) {
+	s.count(shard, backends.Failed, int64(len(failed)))
+	s.Failures = append(s.Failures, failed...)
 }
 
 func isText(s string) bool { return utf8.ValidString(s) }
