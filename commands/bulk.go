@@ -241,7 +241,7 @@ func (o *bulk) choosePlan(t *target) error {
 	if o.planFile.in == "" {
 		return nil
 	}
-	all, err := o.planFile.read(redacted(t.url))
+	all, err := o.planFile.read(bareURL(t.url))
 	if err != nil {
 		return err
 	}
@@ -337,8 +337,8 @@ func (o *bulk) approve(cmd *cobra.Command, env *Env, b backends.Backend, t *targ
 
 // goOn asks whether a run is to go on.
 func (o *bulk) goOn(ctx context.Context, env *Env, b backends.Backend, t *target) error {
-	if was := o.state.Target; was != redacted(t.url) {
-		return withHint(usagef("the journal is of %s, the target is %s", was, redacted(t.url)), "-t names the target where the current one is another")
+	if was := meant(o.state.Target); was != bareURL(t.url) {
+		return withHint(usagef("the journal is of %s, the target is %s", was, bareURL(t.url)), "-t names the target where the current one is another")
 	}
 	met := int64(0)
 	for _, counts := range o.state.Counts {

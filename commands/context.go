@@ -103,6 +103,31 @@ func redacted(u *url.URL) string {
 	return safe.Redacted()
 }
 
+// bareURL is the cache that a URL means, as a shell may be given it again: the URL without
+// its passwords, which have their place in REDISCLI_AUTH or a context, and nothing instead.
+func bareURL(u *url.URL) string {
+	bare := *u
+	if query := bare.Query(); query.Has("sentinel_password") {
+		query.Del("sentinel_password")
+		bare.RawQuery = query.Encode()
+	}
+	if _, has := bare.User.Password(); has {
+		if bare.User = url.User(bare.User.Username()); bare.User.Username() == "" {
+			bare.User = nil
+		}
+	}
+	return bare.String()
+}
+
+// meant is the cache that a file remembers: a URL with something in a password's
+// place is taken for the URL without, anything else is as it stands.
+func meant(remembered string) string {
+	if u, err := url.Parse(remembered); err == nil && holdsPassword(u) {
+		return bareURL(u)
+	}
+	return remembered
+}
+
 // holdsPassword tells whether a URL has a password in it.
 func holdsPassword(u *url.URL) bool {
 	_, has := u.User.Password()

@@ -3,6 +3,7 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -80,14 +81,16 @@ was copied in both caches and compares type, TTL and value.`,
 func (o *copying) ends(cmd *cobra.Command, env *Env, args []string) (patterns []string, err error) {
 	if o.resume != "" {
 		var given []string
-		if len(args) >= 2 {
+		if n := len(args); n == 3 && o.resume == newest { // "--resume FILE" looks to a flag parser like an argument
+			given, args = args[1:], args[:1]
+		} else if n >= 2 {
 			given, args = args[:2], args[2:]
 		}
 		patterns, err = o.load(cmd, env, args)
 		if err != nil || len(patterns) < 2 {
 			return nil, err
 		}
-		args = append(append(given, patterns[:2]...)[:2], patterns[2:]...)
+		args = slices.Concat(append(given, meant(patterns[0]), meant(patterns[1]))[:2], patterns[2:])
 	} else if _, err := o.load(cmd, env, args); err != nil {
 		return nil, err
 	}
@@ -124,7 +127,7 @@ func (o *copying) run(cmd *cobra.Command, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if redacted(from.url) == redacted(to.url) {
+	if bareURL(from.url) == bareURL(to.url) {
 		return usagef("%s is both where to copy from and where to copy to", redacted(to.url))
 	}
 	if err := to.may("copy keys to it"); err != nil && !o.dryRun {
@@ -144,7 +147,7 @@ func (o *copying) run(cmd *cobra.Command, env *Env, args []string) error {
 	if f.carry, err = carrying(kindOf(from), kindOf(to)); err != nil {
 		return err
 	}
-	o.recording.from, o.feed = redacted(from.url), f
+	o.recording.from, o.feed = bareURL(from.url), f
 	if o.hottest && o.replace {
 		o.anew = "--hottest-first: the order is that of this moment, so the copy begins anew: all keys are copied, and counted, once more"
 	} else if o.hottest {
@@ -160,7 +163,7 @@ func (o *copying) run(cmd *cobra.Command, env *Env, args []string) error {
 // remembered is what a journal keeps of FROM or TO: a URL without its secrets.
 func remembered(value string) string {
 	if u, err := parseTarget(value); err == nil && holdsPassword(u) {
-		return redacted(u)
+		return bareURL(u)
 	}
 	return value
 }

@@ -159,10 +159,10 @@ func (f *filling) run(cmd *cobra.Command, env *Env, ro render.Options, b backend
 
 // goOn tells what a run that goes on has done, and asks where a new one would.
 func (f *filling) goOn(ctx context.Context, env *Env, b backends.Backend, t *target) error {
-	if was := f.state.Target; was != redacted(t.url) {
-		return withHint(usagef("the journal is of %s, the target is %s", was, redacted(t.url)), "-t names the target where the current one is another")
+	if was := meant(f.state.Target); was != bareURL(t.url) {
+		return withHint(usagef("the journal is of %s, the target is %s", was, bareURL(t.url)), "-t names the target where the current one is another")
 	}
-	if f.state.Source != "" && f.state.Source != f.from {
+	if f.state.Source != "" && meant(f.state.Source) != f.from {
 		return usagef("the journal is of what comes from %s, and not from %s", f.state.Source, f.from)
 	}
 	if err := f.unchanged(); err != nil {

@@ -65,7 +65,7 @@ func (o *bulk) writePlan(ctx context.Context, env *Env, b backends.Backend, t *t
 		out := bufio.NewWriter(w)
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(planHead{planVersion, env.Now().UTC(), redacted(t.url)}); err != nil {
+		if err := enc.Encode(planHead{planVersion, env.Now().UTC(), bareURL(t.url)}); err != nil {
 			return err
 		}
 		for page, err := range aside(lost, insist(o.source.pages(ctx, b, nil, backends.FactGuard), backends.FactGuard)) {
@@ -131,7 +131,7 @@ func (p *planFile) read(target string) ([]seen, error) {
 	if head.Version != planVersion {
 		return nil, bad(1, fmt.Errorf("its format is version %d, and this program reads %d", head.Version, planVersion))
 	}
-	if head.Target != target {
+	if meant(head.Target) != target {
 		return nil, withHint(usagef("plan: %s is of %s, and the target is %s", p.in, head.Target, target), "-t names the target")
 	}
 	var all []seen

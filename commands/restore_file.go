@@ -195,7 +195,7 @@ func (r *restoring) plan(env *Env, b backends.Backend, t *target) {
 		line("existing", "keys stay as they are")
 	}
 	line("pace", "%s", r.pace.name(&r.selection))
-	if h.Target != "" && h.Target != b.Name() && h.Target != redacted(t.url) {
+	if h.Target != "" && h.Target != b.Name() && meant(h.Target) != bareURL(t.url) {
 		env.warn("the backup is of another cache: %s", h.Target)
 	}
 	if r.torn != nil {

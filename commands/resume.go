@@ -139,7 +139,7 @@ func typedTarget(given string) string {
 	if err != nil || given == "" {
 		return ""
 	}
-	return " -t '" + strings.ReplaceAll(redacted(u), "'", `'\''`) + "'"
+	return " -t '" + strings.ReplaceAll(bareURL(u), "'", `'\''`) + "'"
 }
 
 // whole is how a run ends that has nothing left to do.
@@ -153,7 +153,7 @@ func (r *recording) begin(cmd *cobra.Command, env *Env, t *target, patterns []st
 	}
 	h := journal.Head{
 		ID: env.Now().UTC().Format("20060102T150405.000Z"), Time: env.Now().UTC(), Command: commandName(cmd), Source: r.from,
-		Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd), Listed: listed,
+		Target: bareURL(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd), Listed: listed,
 	}
 	if r.file != nil {
 		h.Size, h.Modified = r.file.Size(), r.file.ModTime().UTC()

@@ -119,7 +119,7 @@ func (o *rmOptions) open(ctx context.Context, env *Env, b backends.Backend, t *t
 	if err := can[backends.Dumper](b); err != nil {
 		return err
 	}
-	h := archive.Header{Created: env.Now().UTC(), Target: redacted(t.url), Selection: strings.Join(o.selection.patterns, " "), Run: o.state.ID, By: "cachectl " + env.Version}
+	h := archive.Header{Created: env.Now().UTC(), Target: bareURL(t.url), Selection: strings.Join(o.selection.patterns, " "), Run: o.state.ID, By: "cachectl " + env.Version}
 	if reader, ok := b.(backends.StatsReader); ok {
 		if all, _ := reader.Stats(ctx); len(all) > 0 {
 			h.Software, h.Version = all[0].Software, all[0].Version
