@@ -142,10 +142,7 @@ func (o *bulk) run(cmd *cobra.Command, env *Env, patterns []string) error {
 	case err != nil:
 		return errors.Join(err, o.journal.Close())
 	}
-	began := env.Now()
-	run, err := o.change(ctx, env, ro, b)
-	o.audit(cmd, env, t, patterns, env.Now().Sub(began), run)
-	return err
+	return o.change(ctx, env, ro, b, func(took time.Duration, run error) { o.audit(cmd, env, t, patterns, took, run) })
 }
 
 // parse reads the flags.

@@ -13,13 +13,15 @@ import (
 	"github.com/cachectl/cachectl/commands/render"
 )
 
-// change works, pass by pass, and says what became of the keys. run is how that ended;
-// err is what the command comes to.
-func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend) (run, err error) {
+// change works, pass by pass, and says what became of the keys. How that ended is audited
+// before the answer is printed: a pipe that nobody reads ends the process.
+func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend, audit func(took time.Duration, run error)) error {
 	done := newTally(b.Name(), o.words, o.state)
 	if err := done.writeFailures(o.failures); err != nil { // it must not turn out afterwards that it cannot be written
-		return err, err
+		audit(0, err)
+		return err
 	}
+	var err error
 	began := env.Now()
 	o.selection.startClock()
 	for pass := max(o.state.Pass, 1); pass <= o.passes && err == nil; pass++ {
@@ -41,13 +43,14 @@ func (o *bulk) change(ctx context.Context, env *Env, ro render.Options, b backen
 		err = errors.Join(err, o.closed())
 	}
 	err = errors.Join(err, o.conclude(env, err))
+	audit(took, err)
 	done.tell(env, took)
 	tellFootprint(env, b)
 	doc := done.doc(took)
 	if o.result != nil {
 		o.result(&doc)
 	}
-	return err, errors.Join(o.output.print(env, ro, doc), done.writeFailures(o.failures), done.err(err))
+	return errors.Join(o.output.print(env, ro, doc), done.writeFailures(o.failures), done.err(err))
 }
 
 // Between tries to reach a shard that was lost on the way.

@@ -61,7 +61,11 @@ func (o *bulk) list(ctx context.Context, env *Env, ro render.Options, b backends
 	if sized > 0 {
 		size = ", " + render.Bytes(bytes).Text
 	}
-	env.note("dry run: %s%s %s; nothing was done", plural(keys, "key"), size, o.words.would)
+	if err != nil {
+		env.note("dry run: cut short after %s%s; nothing was done", plural(keys, "key"), size)
+	} else {
+		env.note("dry run: %s%s %s; nothing was done", plural(keys, "key"), size, o.words.would)
+	}
 	if n := o.spared.Load(); n > 0 {
 		env.note("%s kept by never_delete", plural(n, "key"))
 	}

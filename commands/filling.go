@@ -143,18 +143,18 @@ func (f *filling) run(cmd *cobra.Command, env *Env, ro render.Options, b backend
 		return errors.Join(err, f.journal.Close())
 	}
 	began := env.Now()
-	run, err := f.change(ctx, env, ro, b, loader)
-	line := auditLine{
-		Command: commandName(cmd), Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd),
-		Counts: make(map[string]int64), Seconds: env.Now().Sub(began).Seconds(), Journal: f.journal.Path(), Continues: f.resume != "",
-	}
-	for _, counts := range f.state.Counts {
-		for did, n := range counts {
-			line.Counts[string(did)] += n
+	return f.change(ctx, env, ro, b, loader, func(run error) {
+		line := auditLine{
+			Command: commandName(cmd), Target: redacted(t.url), Context: t.context, Patterns: patterns, Flags: whatFlags(cmd),
+			Counts: make(map[string]int64), Seconds: env.Now().Sub(began).Seconds(), Journal: f.journal.Path(), Continues: f.resume != "",
 		}
-	}
-	line.write(env, run)
-	return err
+		for _, counts := range f.state.Counts {
+			for did, n := range counts {
+				line.Counts[string(did)] += n
+			}
+		}
+		line.write(env, run)
+	})
 }
 
 // goOn tells what a run that goes on has done, and asks where a new one would.
@@ -194,11 +194,13 @@ func (f *filling) ask(ctx context.Context, env *Env, t *target, question string)
 	return f.confirm.ask(ctx, env, t, question, f.from != "-")
 }
 
-// change fills, proves, and says what became of the records. run is how that ended; err
-// is what the command comes to.
-func (f *filling) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend, loader backends.Loader) (run, err error) {
-	if err := f.rejects.open(f.resume != "", f.journal != nil); err != nil {
-		return err, err
+// change fills, proves, and says what became of the records. How that ended is audited
+// before the answer is printed: a pipe that nobody reads ends the process.
+func (f *filling) change(ctx context.Context, env *Env, ro render.Options, b backends.Backend, loader backends.Loader, audit func(run error)) error {
+	err := f.rejects.open(f.resume != "", f.journal != nil)
+	if err != nil {
+		audit(err)
+		return err
 	}
 	if f.state.Pass == 0 {
 		f.state.Begin(1)
@@ -217,6 +219,7 @@ func (f *filling) change(ctx context.Context, env *Env, ro render.Options, b bac
 		err = l.lost.err(true)
 	}
 	done := f.conclude(env, err)
+	audit(errors.Join(err, done))
 	f.tell(env, took, f.state.Sum(backends.Loaded)-before, l)
 	verdict := f.verdict(err, l)
 	doc := f.doc(b.Name(), took, l)
@@ -224,7 +227,7 @@ func (f *filling) change(ctx context.Context, env *Env, ro render.Options, b bac
 		bad, failed := f.proof.check(ctx, env, b, &doc)
 		verdict = errors.Join(verdict, bad, failed)
 	}
-	return errors.Join(err, done), errors.Join(f.output.print(env, ro, doc), done, verdict)
+	return errors.Join(f.output.print(env, ro, doc), done, verdict)
 }
 
 // verdict is what the run comes to: how it ended, and what was rejected. Either leaves it

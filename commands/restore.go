@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,7 +102,7 @@ func (o *restoreOptions) run(cmd *cobra.Command, env *Env, args []string) error 
 	defer file.Close()
 	r := restoring{restoreOptions: o, path: args[0], file: file, now: env.Now(), did: make(map[backends.Verb]int64)}
 	if o.dryRun {
-		return r.list(env, ro)
+		return r.list(ctx, env, ro)
 	}
 	t, err := o.target.resolve(env)
 	if err != nil {
@@ -128,9 +129,7 @@ func (o *restoreOptions) run(cmd *cobra.Command, env *Env, args []string) error 
 	if err := o.confirm.ask(ctx, env, t, "Restore them?", true); err != nil {
 		return err
 	}
-	took, run, err := r.load(ctx, env, ro, b, loader)
-	r.audit(cmd, env, t, args[1:], took, run)
-	return err
+	return r.load(ctx, env, ro, b, loader, func(took time.Duration, run error) { r.audit(cmd, env, t, args[1:], took, run) })
 }
 
 // audit remembers the run.
@@ -167,9 +166,9 @@ func (o *restoreOptions) parse(cmd *cobra.Command, env *Env, patterns []string) 
 // restoreBatch is how many records are loaded and paced at a time.
 const restoreBatch = 500
 
-// load puts the records back, and says what became of them. run is how that ended; err is
-// what the command comes to.
-func (r *restoring) load(ctx context.Context, env *Env, ro render.Options, b backends.Backend, loader backends.Loader) (took time.Duration, run, err error) {
+// load puts the records back, and says what became of them. How that ended is audited before
+// the answer is printed: a pipe that nobody reads ends the process.
+func (r *restoring) load(ctx context.Context, env *Env, ro render.Options, b backends.Backend, loader backends.Loader, audit func(took time.Duration, run error)) error {
 	lost := newTrouble(env)
 	progress := newWalkProgress(env, "restored", false)
 	lost.before = progress.clear
@@ -190,23 +189,25 @@ func (r *restoring) load(ctx context.Context, env *Env, ro render.Options, b bac
 		progress.see("", r.done, len(result.Outcomes))
 	}
 	progress.stop()
-	took = env.Now().Sub(began)
+	took := env.Now().Sub(began)
 	speed := ""
 	if s := took.Seconds(); s > 0.1 && r.did[backends.Loaded] > 0 {
 		speed = ", " + render.Int(int64(float64(r.did[backends.Loaded])/s)).Text + "/s"
 	}
+	run := r.verdict(end, lost.err(len(r.did) > 0), failed)
+	audit(took, run)
 	env.note("restored %s in %s%s", plural(r.did[backends.Loaded], "key"), render.Duration(took).Text, speed)
-	run = r.verdict(end, lost.err(len(r.did) > 0), failed)
-	return took, run, errors.Join(r.output.print(env, ro, r.doc(b, took)), writeKeys(r.failures, failed), run)
+	return errors.Join(r.output.print(env, ro, r.doc(b, took)), writeKeys(r.failures, failed), run)
 }
 
 // verdict is what the run comes to: its end, lost nodes, failed keys, lost records.
 func (r *restoring) verdict(end, lost error, failed []backends.Outcome) error {
 	all := []error{end, lost}
+	if end != nil { // keys that failed for it are told by it
+		failed = slices.DeleteFunc(slices.Clone(failed), func(o backends.Outcome) bool { return strings.Contains(end.Error(), o.Err.Error()) })
+	}
 	for _, o := range failed[:min(len(failed), named)] {
-		if end == nil || !errors.Is(end, o.Err) {
-			all = append(all, fmt.Errorf("%s: %w", render.Quote(o.Key), o.Err))
-		}
+		all = append(all, fmt.Errorf("%s: %w", render.Quote(o.Key), o.Err))
 	}
 	if more := len(failed) - named; more > 0 {
 		all = append(all, fmt.Errorf("and %s more", plural(int64(more), "key")))
@@ -266,13 +267,13 @@ func (r *restoring) paced(ctx context.Context, b backends.Backend) iter.Seq2[[]b
 }
 
 // list is --dry-run.
-func (r *restoring) list(env *Env, ro render.Options) error {
-	if err := r.survey(context.Background()); err != nil {
+func (r *restoring) list(ctx context.Context, env *Env, ro render.Options) error {
+	if err := r.survey(ctx); err != nil {
 		return err
 	}
 	keys := int64(0)
 	pages := func(yield func(backends.Page, error) bool) {
-		for records, err := range r.batches(context.Background()) {
+		for records, err := range r.batches(ctx) {
 			page := backends.Page{}
 			for i := range records {
 				if record := &records[i]; !record.More && !r.over(record) {
@@ -293,11 +294,15 @@ func (r *restoring) list(env *Env, ro render.Options) error {
 	if err == nil {
 		err = r.output.print(env, ro, render.Doc{Columns: columns, Rows: keyRows(pages, restoreColumns(), chosen)})
 	}
-	env.note("dry run: %s would come back, %s expired meanwhile; nothing was done", plural(keys, "key"), render.Int(r.ended).Text)
-	if err == nil && r.torn != nil {
-		err = &partialError{r.torn}
+	if err != nil {
+		env.note("dry run: cut short after %s; nothing was done", plural(keys, "key"))
+		return err
 	}
-	return err
+	env.note("dry run: %s would come back, %s expired meanwhile; nothing was done", plural(keys, "key"), render.Int(r.ended).Text)
+	if r.torn != nil {
+		return &partialError{r.torn}
+	}
+	return nil
 }
 
 // entry is a record as ls shows keys. Its size is that of the value in the backup.
