@@ -84,7 +84,12 @@ func report(w io.Writer, err error) {
 		fmt.Fprintln(w, "cachectl: interrupted")
 		return
 	}
+	told := make(map[string]bool) // who writes a file meets the same full disk several times
 	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if told[line] {
+			continue
+		}
+		told[line] = true
 		fmt.Fprintf(w, "cachectl: error: %s\n", render.Visible(line))
 	}
 	for _, hint := range hints(err) {

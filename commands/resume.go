@@ -204,6 +204,10 @@ func (r *recording) conclude(env *Env, run error) error {
 		how = "not complete: " + run.Error()
 	}
 	err := errors.Join(r.journal.End(how), r.journal.Close())
+	var file *journal.Error
+	if errors.As(run, &file) { // it cannot be written any more, as the run has told
+		err = nil
+	}
 	if run != nil {
 		env.note("to go on: cachectl %s --resume=%s%s", r.state.Command, r.journal.Path(), r.again)
 	}
