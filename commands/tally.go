@@ -142,6 +142,9 @@ func (t *tally) tell(env *Env, took time.Duration) {
 	if again := t.again(); len(again) > 0 && t.words.did != backends.Deleted { // a deleted key is not met twice
 		env.note("some keys may be counted twice: of %s a part was walked again", render.Visible(strings.Join(again, ", ")))
 	}
+	if t.Unsaid > 0 && t.words.did == backends.Deleted { // what was changed otherwise is met again
+		env.note("up to %s more may have been deleted by a run that was killed before it could say so", plural(t.Unsaid, "key"))
+	}
 	if t.spared > 0 {
 		env.note("%s kept by never_delete", plural(t.spared, "key"))
 	}

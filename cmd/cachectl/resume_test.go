@@ -120,6 +120,9 @@ func TestKilledRunsGoOn(t *testing.T) {
 		if doomed, stay := left(t, c); doomed != 0 || stay != n {
 			t.Fatalf("after %d kills %d of %d are left that match, and %d of %d that do not", killed, doomed, n, stay, n)
 		}
+		if told, err := journal.Read(file); err != nil || told.Sum(backends.Deleted) > n || told.Sum(backends.Deleted)+told.Unsaid < n {
+			t.Fatalf("of %d keys the journal counts %d, and up to %d of killed runs; %v", n, told.Sum(backends.Deleted), told.Unsaid, err)
+		}
 		if got := intended(t, file); !slices.Equal(got, slices.Sorted(slices.Values(doomed))) {
 			t.Fatalf("the journal names %d keys, want the %d that matched", len(got), len(doomed))
 		}

@@ -124,3 +124,43 @@ func TestListIsCountedOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsaid: what a killed run had begun and did not tell is known to the one that goes on, and to all after it.
+func TestUnsaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	j, err := Create(path, Head{ID: "x", Command: "rm"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	will, did := func(shard string, keys ...string) {
+		if err := errors.Join(j.write(record{Will: &shard, Keys: names(keys)}), j.sync()); err != nil {
+			t.Fatal(err)
+		}
+	}, func(shard string, n int64) {
+		if err := errors.Join(j.write(record{Did: &shard, After: "1:1", Count: map[string]int64{"deleted": n}}), j.sync()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := func(want int64) {
+		t.Helper()
+		j.Close()
+		var s *State
+		if j, s, err = Open(path); err != nil || s.Unsaid != want {
+			t.Fatalf("%d keys are unsaid, %v; want %d", s.Unsaid, err, want)
+		}
+	}
+	will("a", "1", "2", "3")
+	did("a", 2)
+	killed(1)
+	killed(1)
+	will("a", "3", "4")
+	did("a", 1)
+	will("b", "5")
+	killed(3)
+	will("b", "5")
+	did("b", 1)
+	if err := j.End("interrupted"); err != nil {
+		t.Fatal(err)
+	}
+	killed(3)
+}

@@ -54,9 +54,10 @@ type record struct {
 	After  backends.Mark    `json:"after,omitempty"`
 	Count  map[string]int64 `json:"count,omitempty"`
 	Failed []failure        `json:"failed,omitempty"`
-	Again  bool             `json:"again,omitempty"` // keys of the shard may be counted twice from here on
-	Skip   int              `json:"skip,omitempty"`  // keys of the list that are settled
-	Redo   []name           `json:"redo,omitempty"`  // keys of the list that failed with their node
+	Again  bool             `json:"again,omitempty"`  // keys of the shard may be counted twice from here on
+	Skip   int              `json:"skip,omitempty"`   // keys of the list that are settled
+	Redo   []name           `json:"redo,omitempty"`   // keys of the list that failed with their node
+	Unsaid int64            `json:"unsaid,omitempty"` // a run goes on here; so many keys may have been changed by those that were killed
 	End    string           `json:"end,omitempty"`
 }
 

@@ -41,6 +41,9 @@ func Open(path string) (*Journal, *State, error) {
 		return nil, nil, &Error{path, err}
 	}
 	j := &Journal{path: path, file: f, out: bufio.NewWriterSize(f, 1<<20)}
+	if s.Unsaid > 0 {
+		j.write(record{Unsaid: s.Unsaid})
+	}
 	for _, shard := range slices.Sorted(maps.Keys(s.Again)) { // what the file does not tell who reads on
 		j.write(record{Did: &shard, Again: true})
 	}
@@ -95,6 +98,9 @@ func read(r io.Reader) (*State, int64, error) {
 		return nil, 0, errors.New("the run had not begun: nothing was changed")
 	}
 	s.List = s.List[min(s.settled, len(s.List)):]
+	if s.Ended == "" {
+		s.Unsaid += max(0, s.open)
+	}
 	for shard, beyond := range s.beyond {
 		if beyond {
 			s.Again[shard] = true
@@ -134,7 +140,7 @@ const mostPasses = 1 << 20
 
 // apply is what a line means.
 func (s *State) apply(r record) error {
-	if r.Pass < 0 || r.Pass > mostPasses || r.Skip < 0 {
+	if r.Pass < 0 || r.Pass > mostPasses || r.Skip < 0 || r.Unsaid < 0 {
 		return errors.New("a number that no run writes")
 	}
 	for _, key := range r.List {
@@ -146,6 +152,7 @@ func (s *State) apply(r record) error {
 	}
 	if r.Did != nil {
 		for did, n := range r.Count {
+			s.open -= n
 			s.count(*r.Did, backends.Verb(did), n)
 		}
 		for _, f := range r.Failed {
@@ -166,8 +173,13 @@ func (s *State) apply(r record) error {
 	for _, key := range r.Redo { // they stood among those that are skipped, and go to the end
 		s.List = append(s.List, string(key))
 	}
-	if r.End != "" {
-		s.Ended = r.End
+	switch {
+	case r.Will != nil:
+		s.open, s.Ended = s.open+int64(len(r.Keys)), ""
+	case r.Unsaid > 0:
+		s.open, s.Unsaid = 0, r.Unsaid
+	case r.End != "":
+		s.open, s.Ended = 0, r.End
 	}
 	return nil
 }

@@ -24,7 +24,11 @@ type State struct {
 	// Again are shards whose keys may be counted twice: something of them was settled, and
 	// then they were walked from before that. "" is the list.
 	Again map[string]bool
+	// Unsaid is how many keys at most were changed by runs that were killed before they said
+	// so: of a deletion those are gone, and in no count.
+	Unsaid int64
 
+	open    int64                         // keys that were to be changed, and of which nothing is said yet
 	later   bool                          // this is not the first round of the pass
 	begun   map[string]bool               // shards that a page of this round has come from
 	beyond  map[string]bool               // shards of which more is counted than lies before their mark
