@@ -124,5 +124,8 @@ func (o *experiment) playReal(asked context.Context, env *Env, b backends.Backen
 	case asked.Err() != nil:
 		err = context.Cause(asked)
 	}
+	if m.Left > 0 {
+		err = errors.Join(err, withHint(fmt.Errorf("%s: %s could not be removed", c.Strategy, plural(int64(m.Left), "key")), "%s removes them", removal(o.target.value, real.Prefix)))
+	}
 	return m.Report, err
 }
