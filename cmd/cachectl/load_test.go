@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,6 +94,9 @@ func TestWaitingLoadOutlastsItsWait(t *testing.T) {
 	s := servers.Redis(t, servers.Default(t), servers.Options{})
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
 	defer c.Close()
+	hung := make(chan os.Signal, 1) // caught here, it is not ignored there, although nohup may have it so
+	signal.Notify(hung, syscall.SIGHUP)
+	defer signal.Stop(hung)
 	const wait = 10 * time.Hour
 	cmd, out := program(t, "load", "-t", "redis://"+s.Addr, "--seed", "1", "--keys", "5", "--duration", "1s",
 		"--start-at", time.Now().Add(wait).Format(time.RFC3339))
