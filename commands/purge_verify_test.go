@@ -114,7 +114,7 @@ func TestVerify(t *testing.T) {
 // other URL from being asked.
 func TestVerifyStale(t *testing.T) {
 	stale, fresh := newEdge(t, 1<<30), newEdge(t, 0)
-	v := newTestVerification(t, time.Second)
+	v := newTestVerification(t, 4*time.Second)
 	var urls []string
 	for n := range 2 * verifyParallel {
 		urls = append(urls, fmt.Sprintf("%s/%d", stale.URL, n))
